@@ -1,0 +1,1 @@
+"""Reference API: a small service of the Claude Agent API's shape."""

@@ -1,0 +1,111 @@
+"""Images of the lab: Debian 13, the lab host on top of it, and versions of the reference API."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import engine
+from shell import CHECKOUT, STATE, as_root, run, say, stream
+
+BASE = "signalbox/debian:trixie"
+HOST = "signalbox/lab-host:trixie"
+HOST_SOURCE = CHECKOUT / "lab/image"
+API_SOURCE = CHECKOUT / "lab/api"
+MACHINE_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+MIRROR = "http://deb.debian.org/debian"
+
+
+def exists(name: str) -> bool:
+    return run(["docker", "image", "inspect", name], check=False).returncode == 0
+
+
+def ensure_base() -> None:
+    if exists(BASE):
+        return
+    say("fetching debian:trixie")
+    if run(["docker", "pull", "-q", "debian:trixie"], check=False).returncode == 0:
+        run(["docker", "tag", "debian:trixie", BASE])
+        return
+    if shutil.which("debootstrap") is None:
+        engine.install(["debootstrap"])
+    say("no registry in reach: bootstrapping Debian 13 (about a minute)")
+    with tempfile.TemporaryDirectory(prefix="signalbox-debian-") as folder:
+        root = f"{folder}/root"
+        stream(
+            as_root(["debootstrap", "--variant=minbase", "--include=ca-certificates", "trixie", root, MIRROR]),
+            STATE / "debootstrap.log",
+        )
+        archive = f"{folder}/root.tar"
+        run(as_root(["tar", "-C", root, "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, "."]))
+        run(["docker", "import", archive, BASE])
+        run(as_root(["rm", "-rf", root]))
+
+
+def ensure_host() -> None:
+    ensure_base()
+    build(HOST, HOST_SOURCE, {"BASE": BASE})
+
+
+def ensure_api(version: str, chaos: str = "") -> str:
+    """Builds one version of the reference API; `chaos` bakes misbehaviour into it (see lab/api)."""
+    ensure_base()
+    name = f"signalbox/agent-api:{version}"
+    revision = run(["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"], check=False).stdout.strip() or "unknown"
+    build(name, API_SOURCE, {"BASE": BASE, "VERSION": version, "REVISION": revision, "CHAOS": chaos})
+    return name
+
+
+def build(name: str, source: Path, arguments: dict[str, str]) -> None:
+    """Builds an image unless one of the same content is there."""
+    inputs = {key: value for key, value in arguments.items() if key != "REVISION"}
+    digest = _digest(source, inputs)
+    label = "platform.signalbox.lab.inputs"
+    known = run(["docker", "image", "inspect", "-f", f'{{{{index .Config.Labels "{label}"}}}}', name], check=False)
+    if known.returncode == 0 and known.stdout.strip() == digest:
+        return
+    say(f"building {name}")
+    with tempfile.TemporaryDirectory(prefix="signalbox-build-") as folder:
+        context = Path(folder) / "context"
+        shutil.copytree(source, context, symlinks=True)
+        # Package indexes behind a private CA: the build trusts what the machine trusts.
+        authorities = context / "ca"
+        authorities.mkdir(exist_ok=True)
+        (authorities / "README").write_text("Certificate authorities of the building machine.\n")
+        for certificate in sorted(MACHINE_AUTHORITIES.glob("*.crt")):
+            shutil.copy(certificate, authorities)
+        command = ["docker", "build", "-t", name, "--label", f"{label}={digest}"]
+        for key, value in arguments.items():
+            command += ["--build-arg", f"{key}={value}"]
+        stream([*command, str(context)], STATE / f"build-{name.replace('/', '-').replace(':', '-')}.log")
+
+
+def _digest(source: Path, arguments: dict[str, str]) -> str:
+    hashed = hashlib.sha256(repr(sorted(arguments.items())).encode())
+    hashed.update(run(["docker", "image", "inspect", "-f", "{{.Id}}", BASE]).stdout.encode())
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+            hashed.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
+    return hashed.hexdigest()
+
+
+def push(name: str, registry: str, repository: str, version: str, username: str, password: str) -> None:
+    """Pushes to the lab registry through loopback, where Docker accepts the lab's own authority."""
+    target = f"{registry}/{repository}:{version}"
+    config = str(STATE / "docker")
+    run(["docker", "tag", name, target])
+    run(
+        ["docker", "--config", config, "login", "--username", username, "--password-stdin", registry],
+        stdin=password,
+    )
+    run(["docker", "--config", config, "push", "-q", target])
+
+
+def remove() -> None:
+    """Removes every image that the lab built."""
+    names = run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()
+    ours = [name for name in names if name.startswith("signalbox/") or "/agent-api:" in name]
+    if ours:
+        run(["docker", "rmi", "--force", *ours])

@@ -1,0 +1,224 @@
+"""What happens to a cluster in its life: full volumes, lost leaders, certificates, sealing, a new host. Runs last."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import AUDIT_FILES, OPERATORS, Node, opened, wait_for
+
+DATA = "signalbox/data/apps/agent-api/secrets"
+CANARY = {"data": {"API_KEY": "canary-0123456789"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def canary(first):
+    """Something worth keeping."""
+    token = first.login()
+    if first.api("GET", DATA, token=token)[0] != 200:
+        first.api("POST", "sys/mounts/signalbox", {"type": "kv", "options": {"version": "2"}}, token)
+        assert wait_for(lambda: first.api("POST", DATA, CANARY, token)[0] == 200, 20)
+
+
+def readable(node) -> bool:
+    status, answer = node.api("GET", DATA, token=node.login())
+    return status == 200 and answer["data"]["data"] == CANARY["data"]
+
+
+def fill(node, path) -> None:
+    node.run(f"dd if=/dev/zero of={path.rpartition('/vault')[0]}/filler bs=4k 2>/dev/null; sync")
+
+
+def empty(node, path) -> None:
+    node.run(f"rm -f {path.rpartition('/vault')[0]}/filler")
+
+
+def test_a_restart_unseals_itself(nodes, first) -> None:
+    for node in nodes:
+        node.sh("systemctl restart signalbox-vault")
+        assert not node.api("GET", "sys/seal-status")[1]["sealed"], "systemctl returns when it is open"
+    assert wait_for(lambda: any(node.leads() for node in nodes), 30)
+    assert wait_for(lambda: readable(first), 20)
+
+
+def test_one_full_audit_volume_is_loud_and_harmless(leader, first) -> None:
+    fill(leader, AUDIT_FILES[0])
+    try:
+        assert all(readable(first) for _ in range(5))
+        # The last block has room for a record or two, and a standby records the reads that it answers itself.
+        assert wait_for(lambda: not leader.check()[0], 60)
+        _good, said = leader.check()
+        assert f"The audit device at {AUDIT_FILES[0]} did not record" in said
+        assert AUDIT_FILES[1] not in said
+        assert leader.metric(f'signalbox_vault_audit_written{{path="{AUDIT_FILES[0]}"}}') == 0
+        assert leader.metric("signalbox_vault_check_success") == 0
+        assert leader.sh("systemctl is-failed signalbox-vault-check.service") == "failed"
+    finally:
+        empty(leader, AUDIT_FILES[0])
+    assert leader.check()[0]
+
+
+def test_all_full_stops_requests_while_health_stays_green(leader) -> None:
+    token = leader.login() if leader.name == "vault1" else ""
+    for path in AUDIT_FILES:
+        fill(leader, path)
+    try:
+        assert wait_for(lambda: leader.api("GET", "auth/token/lookup-self", token=token or "s.none")[0] == 500, 10)
+        assert leader.health()[0] == 200
+        good, said = leader.check()
+        assert not good
+        assert "Every request fails" in said
+        assert "0 KiB free" in said
+    finally:
+        for path in AUDIT_FILES:
+            empty(leader, path)
+    assert leader.check()[0]
+
+
+def test_another_node_takes_over(leader, nodes) -> None:
+    others = [node for node in nodes if node is not leader]
+    leader.sh("systemctl mask --runtime signalbox-vault && systemctl kill --signal=KILL signalbox-vault")
+    began = time.monotonic()
+    try:
+        assert wait_for(lambda: any(node.leads() for node in others), 30)
+        print(f"took over in {time.monotonic() - began:.1f} s")
+        assert wait_for(lambda: all(node.api("GET", "sys/health?standbyok=true")[0] == 200 for node in others), 20)
+        good, said = next(node for node in others if node.leads()).check()
+        if not good:  # autopilot calls it unhealthy after ten seconds
+            assert f"Node {leader.name} of the cluster is not healthy" in said
+    finally:
+        leader.sh("systemctl unmask --runtime signalbox-vault && systemctl start signalbox-vault")
+    assert wait_for(lambda: leader.api("GET", "sys/health?standbyok=true")[0] == 200, 30)
+    assert wait_for(lambda: all(node.check()[0] for node in nodes), 60)
+
+
+def test_a_renewed_certificate_needs_no_restart(first, nodes, play) -> None:
+    before, process = first.serial(), first.main_pid()
+    code, text = play("prepare.yml", extra={"certificates_renew_fraction": 1.1})
+    assert code == 0, text
+    assert wait_for(lambda: first.serial() != before, 15)
+    assert first.main_pid() == process
+    assert all(node.check()[0] for node in nodes)
+
+
+def test_rotation_of_the_audit_log_loses_no_record(leader) -> None:
+    """Requests run while both files are rotated; each is then found exactly once in each device's files."""
+    leader.run("rm -f /tmp/stop")
+    script = (
+        "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); curl -s -o /dev/null --cacert /etc/signalbox/tls/ca.crt "
+        "-H 'X-Vault-Token: s.none' https://127.0.0.1:8200/v1/signalbox/data/rotation-$i; done; echo $i >/tmp/count"
+    )
+    worker = threading.Thread(target=leader.run, args=(script,))
+    worker.start()
+    time.sleep(1)
+    for _ in range(2):
+        leader.sh("logrotate --force /etc/logrotate.d/signalbox-vault")
+        time.sleep(1)
+    leader.sh("touch /tmp/stop")
+    worker.join()
+    sent = int(leader.sh("cat /tmp/count"))
+    assert sent > 30
+    for path in AUDIT_FILES:
+        lines = leader.sh(f"zcat -f {path}*").splitlines()
+        requests = [json.loads(line)["request"]["path"] for line in lines if '"type":"request"' in line]
+        seen = [name for name in requests if name.startswith("signalbox/data/rotation-")]
+        assert len(seen) == len(set(seen)) == sent
+    assert leader.check()[0]
+
+
+def test_another_audit_device_needs_no_restart(first, nodes, play) -> None:
+    processes = [node.main_pid() for node in nodes]
+    other = "/srv/audit-two/vault/other.log"
+    devices = [{"type": "file", "options": {"file_path": path}} for path in (AUDIT_FILES[0], other)]
+    code, text = play("converge.yml", "--tags", "vault_configure,vault_service", extra={"vault_audit_devices": devices})
+    assert code == 0, text
+    assert [node.main_pid() for node in nodes] == processes
+    for node in nodes:
+        assert wait_for(lambda node=node: node.run(f"test -s {other}").rc == 0 or not node.check()[0], 10)
+        assert all(node.check()[0] for _ in range(2)), node.name
+        assert node.run(f"test -s {other}").rc == 0
+    code, text = play("converge.yml")
+    assert code == 0, text
+    assert [node.main_pid() for node in nodes] == processes
+
+
+def test_sealing_on_purpose_and_unsealing(nodes, first, play) -> None:
+    code, text = play("operate.yml", extra={"entry": "seal"})
+    assert code == 0, text
+    assert all(node.api("GET", "signalbox/data/x", token="s.none")[0] in (0, 503) for node in nodes)
+    sealed = [node for node in nodes if node.api("GET", "sys/seal-status")[1].get("sealed")]
+    assert len(sealed) == 2, "the third has no majority, and was stopped"
+    good, said = sealed[0].check()
+    assert not good
+    assert "It is sealed" in said
+    code, text = play("converge.yml", "--tags", "vault_bootstrap", extra={"vault_reset_unfinished": True})
+    assert code != 0
+    assert "entry point unseal" in text or "does not answer" in text
+    code, text = play("operate.yml", extra={"entry": "unseal"})
+    assert code == 0, text
+    assert wait_for(lambda: any(node.leads() for node in nodes), 30)
+    assert wait_for(lambda: readable(first), 20)
+
+
+def test_a_second_bootstrap_changes_nothing(first, play) -> None:
+    before = first.unsealed("signalbox-vault-provisioner")
+    cluster = first.health()[1]["cluster_id"]
+    extra = {"vault_reset_unfinished": True, "vault_pgp_keys": {"eve": (OPERATORS / "alice.asc").read_text()}}
+    code, text = play("converge.yml", extra=extra)
+    assert code == 0, text
+    assert "changed=0" in text
+    assert "changed=1" not in text
+    assert first.unsealed("signalbox-vault-provisioner") == before
+    assert first.health()[1]["cluster_id"] == cluster
+    assert not (OPERATORS / "handout/eve.json").exists()
+
+
+def test_a_snapshot_comes_back_on_a_fresh_host(leader, first, play) -> None:
+    code, text = play("operate.yml", extra={"entry": "snapshot"})
+    assert code == 0, text
+    directory = "/var/lib/signalbox/vault-snapshots"
+    name = leader.sh(f"ls {directory} | tail -n 1")
+    assert name.endswith(".snap")
+    assert leader.sh(f"stat -c %a:%U {directory}") == "700:root"
+    assert leader.sh(f"stat -c %a {directory}/{name}") == "600"
+    local = OPERATORS / "restored.snap"
+    local.write_bytes(base64.b64decode(leader.sh(f"base64 -w 0 {directory}/{name}")))
+
+    # As a rebuild has it: the state of the lost host is on the new one, and the newest snapshot counts.
+    spare = Node("vault4")
+    spare.sh(f"install -d -m 0700 {directory}; echo spoiled > {directory}/vault-20250101T000000Z.snap")
+    spare.sh(f"touch -d 2025-01-01 {directory}/vault-20250101T000000Z.snap")
+    subprocess.run(["docker", "cp", str(local), f"vault4:{directory}/{name}"], check=True, capture_output=True)
+    extra = {
+        "vault_recovery_shares": [opened(operator, "share") for operator in ("alice", "bob")],
+        "vault_seal_key": opened("alice", "seal_key"),
+    }
+    began = time.monotonic()
+    code, text = play("restore.yml", extra=extra)
+    assert code == 0, text
+    print(f"restored in {time.monotonic() - began:.0f} s")
+    assert all(value not in text for value in (*extra["vault_recovery_shares"], extra["vault_seal_key"]))
+    assert readable(spare)
+    assert spare.health()[1]["cluster_id"] == first.health()[1]["cluster_id"]
+    assert spare.check()[0]
+    code, text = play("restore.yml", extra={**extra, "vault_restore_once": True})
+    assert code == 0, text
+    assert "changed=0" in text
+    code, text = play("restore.yml", extra={**extra, "vault_restore_snapshot": str(local)})
+    assert code != 0
+    assert "serves already" in text
+
+
+def test_an_interrupted_snapshot_is_no_snapshot(leader) -> None:
+    """A file cut short is told from a whole one by its own checksums."""
+    directory = "/var/lib/signalbox/vault-snapshots"
+    name = leader.sh(f"ls {directory} | tail -n 1")
+    program = "/usr/local/libexec/signalbox/vault-care"
+    prove = f"import runpy; runpy.run_path('{program}')['prove']"
+    leader.sh(f"python3 -c \"{prove}('{directory}/{name}')\"")
+    leader.sh(f"head -c 4000 {directory}/{name} >/tmp/short")
+    assert "damaged" in leader.run(f"python3 -c \"{prove}('/tmp/short')\"").stderr

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, Signalbox contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the modules that run containers have in common: option shapes, and keeping secrets out of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, Protocol
+
+from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import (
+    SECRET_LENGTH,
+    secret_values,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine
+from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import ask_vault
+from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import Login, Puller, Run
+from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import fill
+
+RESOURCE_OPTIONS: dict[str, Any] = {
+    "cpus": {"type": "float", "default": 1.0},
+    "memory": {"type": "str", "default": "512m"},
+    "pids": {"type": "int", "default": 512},
+}
+MOUNT_OPTIONS: dict[str, Any] = {
+    "source": {"type": "path", "required": True},
+    "target": {"type": "str", "required": True},
+}
+REGISTRY_OPTIONS: dict[str, Any] = {
+    "address": {"type": "str", "required": True},
+    "username": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+}
+
+
+class Module(Protocol):
+    """The part of AnsibleModule used here."""
+
+    params: dict[str, Any]
+    no_log_values: set[str]
+
+    def run_command(self, args: list[str], **options: Any) -> tuple[int, str, str]: ...
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None:
+        yield str(value)
+
+
+def guard(module: Module) -> dict[str, Any]:
+    """Keep secrets, and only secrets, out of the answer; returns the invocation to report.
+
+    Ansible strikes every value of a no_log dictionary out of the whole answer, wherever it occurs: an environment with
+    DEBUG=1 or APP=agent-api would lose each "1" and each name. Here only values that can be secrets are struck out.
+    """
+    password = (module.params.get("registry") or {}).get("password")
+    shown = {name: value for name, value in module.params.items() if name != "environment"}
+    if password:
+        shown["registry"] = {**shown["registry"], "password": "(hidden)"}
+    environment = module.params.get("environment") or {}
+    texts = {name: str(value) for name, value in environment.items() if isinstance(value, str)}
+    module.no_log_values = secret_values(texts, _texts(shown)) | ({password} if password else set())
+    return {"module_args": {**shown, "environment": dict.fromkeys(environment, "(hidden)")}}
+
+
+def delivered(
+    module: Module, environment: Mapping[str, str], ask: Callable[..., dict[str, Any]] = ask_vault
+) -> dict[str, str]:
+    """The environment with what O(secret_sources) names filled in; from then on it is struck out of the answer."""
+    sources = module.params.get("secret_sources") or {}
+    values = {name: str(value) for name, value in ask(["fetch"], sources).items()} if sources else {}
+    filled = fill(environment, values)
+    if sources:
+        shown = _texts({name: value for name, value in module.params.items() if name != "environment"})
+        fetched = {value for value in values.values() if len(value) >= SECRET_LENGTH}
+        changed = {name: value for name, value in filled.items() if value != environment[name]}
+        module.no_log_values = set(module.no_log_values) | fetched | secret_values(changed, shown)
+    return filled
+
+
+def runner_of(module: Module) -> Run:
+    """Commands run by the module, in English, without touching its own environment."""
+
+    def run(command: list[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+        return module.run_command(command, environ_update={"LC_ALL": "C.UTF-8", **environment})
+
+    return run
+
+
+def puller_of(module: Module, engine: Engine) -> Puller:
+    """The puller for the module's parameters."""
+    registry = module.params.get("registry")
+    return Puller(
+        engine=engine,
+        run=runner_of(module),
+        login=Login(**registry) if registry else None,
+        attempts=module.params["pull_attempts"],
+        minimum_free_bytes=module.params["minimum_free_bytes"],
+        download_bytes=module.params["image_download_bytes"],
+    )

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, Signalbox contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Keys of Vault's own: the key ring of its storage, its transit keys, and the provisioner's secret id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable
+
+from ansible_collections.signalbox.platform.plugins.module_utils import _vault_paths as paths
+from ansible_collections.signalbox.platform.plugins.module_utils._vault_server import Vault
+
+_ROLE = f"auth/{paths.APPROLE_MOUNT}/role/{paths.PROVISIONER}"
+
+
+def rotate_ring(vault: Vault) -> int:
+    """What is written from now on is encrypted with a new key; returns its term. Nothing is unreadable by that."""
+    vault.post("sys/rotate", {})
+    return int((vault.get("sys/key-status") or {})["term"])
+
+
+def rotate_transit(vault: Vault, names: Sequence[str]) -> dict[str, int]:
+    """A new version of each key; earlier ones still decrypt. Name to latest version."""
+    for name in names:
+        vault.post(f"{paths.TRANSIT_MOUNT}/keys/{name}/rotate", {})
+    return {name: int((vault.get(f"{paths.TRANSIT_MOUNT}/keys/{name}") or {})["latest_version"]) for name in names}
+
+
+def renew_provisioner(vault: Vault, prove: Callable[[str, str], None], keep: Callable[[dict[str, str]], None]) -> int:
+    """A new secret id, proven by a login and kept before every earlier one is destroyed; returns how many were.
+
+    A run that is killed leaves one that works and at most one too many, which the next run destroys.
+    """
+    earlier = vault.list(f"{_ROLE}/secret-id/")
+    made = vault.post(f"{_ROLE}/secret-id", {"cidr_list": _networks(vault, earlier)})
+    role_id = str((vault.get(f"{_ROLE}/role-id") or {})["role_id"])
+    prove(role_id, str(made["secret_id"]))
+    keep({"role_id": role_id, "secret_id": str(made["secret_id"])})
+    for accessor in earlier:
+        vault.post(f"{_ROLE}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+    return len(earlier)
+
+
+def _networks(vault: Vault, accessors: Sequence[str]) -> list[str]:
+    """Where the credential may be used from: as before."""
+    found: dict[str, Any] = {}
+    for accessor in accessors:
+        known = vault.post(f"{_ROLE}/secret-id-accessor/lookup", {"secret_id_accessor": accessor})
+        found.update(dict.fromkeys(known.get("cidr_list") or []))
+    return sorted(found)

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, Signalbox contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a repository holds, out of `pgbackrest info --output=json` and the timelines' history files. Pure.
+
+Timelines: PostgreSQL manual, 25.3.6; names of WAL files and of history files: `xlog_internal.h`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_LINE = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+)/([0-9A-Fa-f]+)")
+
+
+def lsn(text: str) -> int:
+    """A position in the WAL, such as 0/3000028, as a number."""
+    high, _slash, low = text.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One finished backup; moments are seconds since the epoch."""
+
+    label: str
+    kind: str  # full, diff or incr
+    started: float
+    stopped: float
+    timeline: int
+    stop_lsn: int
+    database_bytes: int
+    repository_bytes: int
+    page_errors: bool
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a timeline left another one."""
+
+    parent: int
+    at_lsn: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A timeline with every fork on the way to it, oldest first, and the moment from which it was the live one."""
+
+    number: int
+    forks: tuple[Fork, ...] = ()
+    began: float = 0.0
+
+    def reaches(self, backup: Backup) -> bool:
+        """Whether recovery along this timeline can begin with that backup."""
+        if backup.timeline == self.number:
+            return True
+        return any(fork.parent == backup.timeline and backup.stop_lsn <= fork.at_lsn for fork in self.forks)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One stanza of one repository. The system identifier is that of the cluster that is backed up."""
+
+    code: int
+    message: str
+    backups: tuple[Backup, ...] = ()
+    archive_id: str = ""
+    archive_maximum: str = ""
+    system_identifier: str = ""
+    busy: bool = False
+    timelines: tuple[Timeline, ...] = field(default=())
+
+    @property
+    def newest(self) -> Backup | None:
+        return max(self.backups, key=lambda backup: backup.stopped, default=None)
+
+    def of_kind(self, *kinds: str) -> list[Backup]:
+        return [backup for backup in self.backups if backup.kind in kinds]
+
+
+def catalogue(info: Sequence[Mapping[str, Any]], stanza: str) -> Catalogue:
+    """Of the answer's stanzas the one of that name; an absent one has code 1, as pgBackRest counts it."""
+    found = next((entry for entry in info if entry.get("name") == stanza), None)
+    if found is None:
+        return Catalogue(1, "missing stanza path")
+    status = found["status"]
+    archive = (found.get("archive") or [{}])[-1]
+    return Catalogue(
+        code=int(status["code"]),
+        message=str(status["message"]),
+        backups=tuple(_backup(entry) for entry in found.get("backup") or []),
+        archive_id=str(archive.get("id") or ""),
+        archive_maximum=str(archive.get("max") or ""),
+        system_identifier=str((found.get("db") or [{}])[-1].get("system-id") or ""),
+        busy=bool(status.get("lock", {}).get("backup", {}).get("held")),
+    )
+
+
+def _backup(entry: Mapping[str, Any]) -> Backup:
+    position, moments, sizes = entry["lsn"], entry["timestamp"], entry["info"]
+    return Backup(
+        label=str(entry["label"]),
+        kind=str(entry["type"]),
+        started=float(moments["start"]),
+        stopped=float(moments["stop"]),
+        timeline=int(str(entry["archive"]["start"])[:8], 16),
+        stop_lsn=lsn(position["stop"]),
+        database_bytes=int(sizes["size"]),
+        repository_bytes=int(sizes["repository"].get("delta") or 0),
+        page_errors=bool(entry.get("error")),
+    )
+
+
+# Segments of 16 MiB, as every cluster has them that was not made otherwise: 256 to a log file's number.
+_SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})000000([0-9A-F]{2})-[0-9a-f]+(?:\.\w+)?\Z")
+
+
+def missing_segments(names: Iterable[str]) -> list[str]:
+    """Holes in the WAL of each timeline, as first and last name: between its first segment and its newest none may be.
+
+    What has expired is gone from the beginning, so it leaves no hole.
+    """
+    found: dict[int, list[int]] = {}
+    for name in names:
+        match = _SEGMENT.match(name.rsplit("/", 1)[-1])
+        if match:
+            found.setdefault(int(match[1], 16), []).append((int(match[2], 16) << 8) + int(match[3], 16))
+    holes = []
+    for line, numbers in sorted(found.items()):
+        ordered = sorted(set(numbers))
+        for before, after in zip(ordered, ordered[1:]):
+            if after != before + 1:
+                holes.append(f"{_name(line, before + 1)} to {_name(line, after - 1)}")
+    return holes
+
+
+def _name(line: int, number: int) -> str:
+    return f"{line:08X}{number >> 8:08X}{number & 0xFF:08X}"
+
+
+def forks(history: str) -> tuple[Fork, ...]:
+    """The forks of a history file, oldest first; its comments and reasons are passed over."""
+    found = (_LINE.match(line) for line in history.splitlines())
+    return tuple(Fork(int(match[1]), (int(match[2], 16) << 32) + int(match[3], 16)) for match in found if match)

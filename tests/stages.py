@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Runs the stages of `make test`, `make prove` and `make bench`, and says how long each took.
+
+The stages of one group run three at a time, the longest first, as most of them wait for their own lab hosts; a stage
+under load is a group of its own.
+
+stages.py test [STAGE ...]      only the named stages when given
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+LOGS = CHECKOUT / ".cache/stages"
+PYTHON = sys.executable
+# With --timeout (seconds for one test): a test that hangs fails with the stacks of all its threads.
+PYTEST = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+SCENARIOS = (
+    "vault",
+    "vault_client",
+    "edge",
+    "backup",
+    "state",
+    "data",
+    "secrets",
+    "app",
+    "container_engine",
+    "base",
+    "certificates",
+)
+
+Stages = dict[str, list[str]]
+TEST: tuple[Stages, ...] = (
+    {
+        "unit": [*PYTEST, "--timeout", "300", "-n", "2", "tests/unit"],
+        "lab": [PYTHON, "lab/lab.py", "image"],
+        "lint": [PYTHON, "tests/lint.py"],
+        "contract": [*PYTEST, "--timeout", "300", "tests/contract"],
+        "sanity": [PYTHON, "tests/sanity.py"],
+        "importer": [PYTHON, "tests/importer.py"],
+    },
+    {
+        "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
+        **{f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in SCENARIOS},
+    },
+    {"e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"]},
+)
+PROVE: tuple[Stages, ...] = (
+    {"lab": [PYTHON, "lab/lab.py", "image"]},
+    {"proofs": [*PYTEST, "tests/e2e", "-m", "proof"]},
+)
+BENCH: tuple[Stages, ...] = ({"bench": [PYTHON, "tests/bench/run.py"]},)
+AT_ONCE = 3
+Result = tuple[str, int, float]  # stage, exit code, seconds
+_SCREEN = threading.Lock()
+SUITES = {"test": TEST, "prove": PROVE, "bench": BENCH}
+
+
+def main(arguments: list[str]) -> int:
+    suite, named = SUITES[arguments[0]], arguments[1:]
+    LOGS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    results: list[Result] = []
+    for group in suite:
+        results += _run_group({name: command for name, command in group.items() if not named or name in named})
+    print("\nstage                    result   seconds")
+    for name, code, seconds in results:
+        print(f"{name:24} {'passed' if code == 0 else 'FAILED':8} {seconds:7.1f}")
+    failed = sum(1 for _, code, _ in results if code)
+    print(f"{f'total, {AT_ONCE} at a time':33} {time.monotonic() - started:7.1f}\n")
+    for name, code, _ in results:
+        if code:
+            print(f"\n{name} failed ({_log(name)}):\n{_what_failed(name)}")
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed or not results else 0
+
+
+def _run_group(stages: Stages) -> list[Result]:
+    """Of several, the output of one that failed follows in one piece at its end: mixed it could not be read."""
+    if len(stages) == 1:
+        return [_run(name, command, _say) for name, command in stages.items()]
+
+    def run(name: str, command: list[str]) -> Result:
+        _say(f"--- {name}: started, its output is in {_log(name)}\n")
+        lines: list[str] = []
+        result = _run(name, command, lines.append)
+        _say("".join(lines if result[1] else lines[-1:]))
+        return result
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(run, stages.keys(), stages.values()))
+
+
+def _run(name: str, command: list[str], say: Callable[[str], object]) -> Result:
+    say(f"\n=== {name}: {' '.join(command[1:])}\n")
+    started = time.monotonic()
+    with _log(name).open("w", buffering=1) as out:
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            out.write(line)
+            say(line)
+        code = process.wait()
+    seconds = time.monotonic() - started
+    say(f"=== {name}: {'passed' if code == 0 else f'FAILED ({code})'} in {seconds:.1f} s\n")
+    return name, code, seconds
+
+
+def _what_failed(name: str) -> str:
+    """The lines that name what failed, or the last ones; retries of a wait are no failures."""
+    lines = [line for line in _log(name).read_text().splitlines() if "FAILED - RETRYING" not in line]
+    named = [line for line in lines if line.startswith(("FAILED", "ERROR", "fatal:", "CRITICAL"))]
+    return "\n".join((named or lines)[-40:])
+
+
+def _log(name: str) -> Path:
+    return LOGS / f"{name.replace(' ', '-')}.log"
+
+
+def _say(text: str) -> None:
+    with _SCREEN:
+        print(text, end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
