@@ -372,6 +372,17 @@ def no_failure_is_ignored(root: Path) -> list[str]:
 
 
 @rule
+def a_skipped_delegation_names_a_host(root: Path) -> list[str]:
+    """Since ansible-core 2.20 an empty delegate_to fails the task before its condition is looked at."""
+    problems = []
+    for task in all_tasks(root):
+        named = re.fullmatch(r"\{\{\s*(\w+)\s*\}\}", str(task.body.get("delegate_to", "")))
+        if named and any(re.search(rf"\b{named[1]}\b", text) for text in task.conditions):
+            problems.append(f"{task.at(root)}: delegate_to must hold a host where its condition does not")
+    return problems
+
+
+@rule
 def no_secret_has_a_default(root: Path) -> list[str]:
     files = [role.path / file for role in roles(root) for file in ("defaults/main.yml", "vars/main.yml")]
     files += [file for folder in ("playbooks", "inventories") for file in sorted((root / folder).rglob("*.yml"))]

@@ -227,6 +227,20 @@ BROKEN = [
     ("no_secret_has_a_default", DEFAULTS, "", "web_password: example\n", "web_password holds what looks like a secret"),
     ("no_secret_has_a_default", "inventories/lab/hosts.yml", "", "api_token: abc\n", "api_token holds"),
     ("no_secret_has_a_default", "inventories/lab/hosts.yml", "", "x: hvs.CAES\n", "x holds"),
+    (
+        "a_skipped_delegation_names_a_host",
+        TASKS,
+        "",
+        """\
+- name: Ask
+  when: web_other | length > 0
+  block:
+    - name: Ask there
+      ansible.builtin.command: {argv: [ls]}
+      delegate_to: "{{ web_other }}"
+""",
+        "must hold a host",
+    ),
     ("secret_inputs_are_declared", SPECS, "no_log: true, ", "", "web_password looks like a secret"),
     ("secret_inputs_are_declared", SPECS, "          name:", "          token:", "web_users.token looks like a secret"),
     (

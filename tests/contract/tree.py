@@ -63,6 +63,11 @@ class Task:
     def arguments(self) -> Any:
         return self.body.get(self.action)
 
+    @property
+    def conditions(self) -> list[str]:
+        """Its own and those of the blocks around it."""
+        return [str(text) for text in [*as_list(self.inherited.get("when")), *as_list(self.body.get("when"))]]
+
     def setting(self, key: str) -> Any:
         return self.body.get(key, self.inherited.get(key))
 
@@ -77,6 +82,7 @@ def tasks_in(path: Path, items: Any, inherited: dict[str, Any] | None = None) ->
             continue
         yield Task(path, item, inherited or {})
         below = {**(inherited or {}), **{key: item[key] for key in ("no_log", "diff") if key in item}}
+        below["when"] = [*as_list((inherited or {}).get("when")), *as_list(item.get("when"))]
         for section in SECTIONS:
             yield from tasks_in(path, item.get(section), below)
 
