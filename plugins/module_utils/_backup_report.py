@@ -130,6 +130,19 @@ def copy_lines(copy: Mapping[str, Any]) -> list[str]:
     return [f"copied the repository in {copy['seconds']:.1f} s: {sizes}; {copy['count']} copies are kept"]
 
 
+def masked_lines(copy: Mapping[str, Any]) -> list[str]:
+    """A masked copy, for people: what became of each column."""
+    told = [
+        f"{copy['backup']} to {copy['target']}: restored in {copy['restore_seconds']:.1f} s, recovered in "
+        f"{copy['recovery_seconds']:.1f} s, masked in {copy['masking_seconds']:.1f} s, "
+        f"written in {copy['dump_seconds']:.1f} s"
+    ]
+    for table in copy["tables"]:
+        masked = ", ".join(f"{name} {entry['method']}" for name, entry in table["columns"].items())
+        told.append(f"{table['table']}: {table['rows']:,} rows" + (f"; {masked}" if masked else ""))
+    return [*told, f"the copy of {copy['database']} has {copy['bytes'] / 1048576:,.1f} MiB"]
+
+
 def tables_lines(restored: Mapping[str, Any]) -> list[str]:
     """What was put beside the live tables, and how to go on, for people."""
     told = [

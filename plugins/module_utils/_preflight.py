@@ -46,6 +46,8 @@ OPERATIONS = (
     "restore",
     "restore_table",
     "restore_repository",
+    "masked_copy",
+    "refresh_staging",
     "rebuild",
 )
 STRATEGIES = ("blue_green",)
@@ -195,6 +197,8 @@ def _app(situation: Situation, names: Sequence[str], reading: Reading) -> str | 
         "restore",
         "restore_table",
         "restore_repository",
+        "masked_copy",
+        "refresh_staging",
         "rebuild",
     ):
         return None

@@ -88,7 +88,9 @@ def _backup(operation: str, inventory: Inventory) -> Iterator[Problem]:
         if len(hosts) > 1:
             what = f"has {len(hosts)} hosts, and one database is backed up to one repository in this version"
             yield Problem(f"group {group}", what, f"Keep {hosts[0]} and take {', '.join(hosts[1:])} out")
-    if operation not in ("backup", "drill", "restore", "restore_table", "restore_repository"):
+    if operation == "refresh_staging" and not _filled(inventory.groups, "postgresql"):
+        yield Problem("group postgresql", "has no hosts, and the copy is loaded on its first one", "Add it")
+    if operation not in ("backup", "drill", "restore", "restore_table", "restore_repository", "masked_copy"):
         return
     for group, reason in (
         ("backup", "backups are kept on its first host"),

@@ -156,6 +156,22 @@ def database_name(text: str) -> Iterator[Fault]:
         yield f"is a database of PostgreSQL itself: {text}", "Choose another name"
 
 
+def table_name(text: str) -> Iterator[Fault]:
+    if not re.fullmatch(r"(\S+\.)?\S+", text) or len(text) > 127:
+        yield (
+            "is not the name of a table: {}".format(shorten(text) or "empty"),
+            "Write it as the database has it, with its schema where that is not public",
+        )
+
+
+def column_name(text: str) -> Iterator[Fault]:
+    if not text.strip() or len(text) > 63:
+        yield (
+            "is not the name of a column: {}".format(shorten(text) or "empty"),
+            "Write it as the database has it, up to 63 characters",
+        )
+
+
 def extension_name(text: str) -> Iterator[Fault]:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", text):
         yield (

@@ -24,6 +24,8 @@ from ansible_collections.signalbox.platform.plugins.module_utils._spec_fields im
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_section import SecretEntry, Section
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# What a column gets in the copy of a database for staging; docs/backup.md describes each.
+MASKING = ("keep", "clear", "pseudonym", "email", "filler", "digits", "noise")
 DATABASE_URL = "postgresql://{user}:{password}@{host}:{port}/{name}"
 CACHE_URL = "rediss://{user}:{password}@{host}:{port}/0"
 # A stream may end this long after the moment it should have, before a drain gives up.
@@ -140,6 +142,11 @@ class Database:
     )
     extensions: tuple[str, ...] = key(
         ListOf(Text((grammar.extension_name,)), unique=True), "PostgreSQL extensions to create.", default=()
+    )
+    masking: Mapping[str, Mapping[str, str]] = key(
+        MapOf(MapOf(Choice(MASKING), (grammar.column_name,), "column"), (grammar.table_name,), "table"),
+        "What each column of each table gets in a copy for staging; {} for a table of which no rows come.",
+        default={},
     )
 
 

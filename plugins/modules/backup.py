@@ -15,6 +15,8 @@ description:
   - O(operation=drill) restores to a scratch server, looks through it, and removes it.
   - O(operation=copy) takes a versioned copy of the repository, which root alone can write. O(operation=roll_back) makes
     the repository what the newest copy before the moment O(value) has; what it was is kept beside it.
+  - O(operation=masked) restores to a scratch server, gives every column of O(database) what O(rules) say, and leaves an
+    archive of C(pg_dump) for the user who connects to the host, or root; a column without a rule stops it.
   - On the database host O(operation=mark) makes a restore point, whose name begins with O(value) and tells when it was.
     O(operation=tables) puts O(tables), or all of O(database), as they were at a target, beside the live ones, with a
     scratch server there; nothing live is stopped or changed.
@@ -28,12 +30,13 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [prepare, backup, verify, drill, status, mark, tables, copy, roll_back, restore, rebuild, undo,
+    choices: [prepare, backup, verify, drill, status, mark, masked, tables, copy, roll_back, restore, rebuild, undo,
       forget]
   kind:
     description:
       - Kind of backup with O(operation=backup), C(full), C(diff) or C(incr); empty for the one that is due.
-      - Kind of target with O(operation=restore), as with O(operation=drill); it has to be given and not C(random).
+      - Kind of target with O(operation=restore) and O(operation=masked), as with O(operation=drill); it has to be given
+        and not C(random).
       - Kind of target with O(operation=drill), C(random), C(latest), C(immediate), C(time), C(xid), C(name) or C(lsn);
         empty for C(random), a moment since the newest backup.
     type: str
@@ -63,9 +66,13 @@ options:
     type: bool
     default: false
   database:
-    description: Database to bring back from, with O(operation=tables).
+    description: Database to bring back from, with O(operation=tables) and O(operation=masked).
     type: str
     default: ""
+  rules:
+    description: For each table, what each column gets, with O(operation=masked); see C(docs/backup.md).
+    type: dict
+    default: {}
   tables:
     description:
       - Tables that O(operation=tables) puts into a schema of their own, with schema where it is not C(public). They
@@ -103,8 +110,12 @@ done:
   elements: str
 report:
   description: What the drill or the restore did and found; see C(docs/backup.md).
-  returned: operations drill, tables, copy, roll_back, restore and rebuild
+  returned: operations drill, masked, tables, copy, roll_back, restore and rebuild
   type: dict
+path:
+  description: Archive on the host.
+  returned: operation masked
+  type: str
 restore_point:
   description: Name of the restore point.
   returned: operation mark
@@ -132,6 +143,7 @@ status:
 
 import json
 import os
+import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -141,6 +153,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils import _backup_
 PROGRAM = "/usr/local/lib/signalbox/backup"
 # What stops and starts services, or writes where postgres must not.
 AS_ROOT = ("copy", "roll_back", "restore", "rebuild", "undo", "forget")
+FETCHED = "/var/lib/signalbox/fetched"
 METRICS = "/usr/local/libexec/signalbox/backup-metrics"
 
 
@@ -192,6 +205,21 @@ def tables(module):
     module.exit_json(changed=True, report=answer, lines=report.tables_lines(answer))
 
 
+def masked(module):
+    """Whoever connects to the host fetches the archive without root's help, which would have to hold it in memory."""
+    asked = {name: module.params[name] for name in ("database", "rules")}
+    asked.update(target(module.params), kind=module.params["kind"] or "latest")
+    code, out, error = run(module, "masked", data=json.dumps(asked), before=("nice", "-n", "10", "ionice", "-c", "3"))
+    if code != 0:
+        module.fail_json(msg=last_words(error), code=code)
+    answer = json.loads(out)
+    os.makedirs(FETCHED, mode=0o711, exist_ok=True)
+    path = os.path.join(FETCHED, os.path.basename(answer["path"]))
+    os.chown(answer["path"], int(os.environ.get("SUDO_UID", "0")), -1)
+    shutil.move(answer.pop("path"), path)
+    module.exit_json(changed=True, report=answer, path=path, lines=report.masked_lines(answer))
+
+
 def last_words(error):
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     named = [line for line in lines if line.startswith("backup: ") or "ERROR" in line]
@@ -208,6 +236,7 @@ def status(module):
 KINDS = {
     "backup": ("", "full", "diff", "incr"),
     "restore": ("latest", "immediate", "time", "xid", "name", "lsn"),
+    "masked": ("latest", "immediate", "time", "xid", "name", "lsn"),
     "tables": ("latest", "immediate", "time", "xid", "name", "lsn"),
     "drill": ("", "random", "latest", "immediate", "time", "xid", "name", "lsn"),
 }
@@ -237,7 +266,7 @@ def main():
             "operation": {
                 "type": "str",
                 "required": True,
-                "choices": ["prepare", "backup", "verify", "drill", "status", "mark", "tables", *AS_ROOT],
+                "choices": ["prepare", "backup", "verify", "drill", "status", "mark", "masked", "tables", *AS_ROOT],
             },
             "kind": {"type": "str", "default": ""},
             "value": {"type": "str", "default": ""},
@@ -246,6 +275,7 @@ def main():
             "exclusive": {"type": "bool", "default": False},
             "accept_smaller": {"type": "bool", "default": False},
             "database": {"type": "str", "default": ""},
+            "rules": {"type": "dict", "default": {}},
             "tables": {"type": "list", "elements": "str", "default": []},
             "timeout_seconds": {"type": "int", "default": 86400},
         },
@@ -268,10 +298,10 @@ def main():
             problems=report.problems(found, now),
             unprotected=report.unprotected(found, now),
         )
-    if operation in ("mark", "tables"):
+    if operation in ("mark", "masked", "tables"):
         if module.check_mode:
             module.exit_json(changed=True, lines=[])
-        mark(module) if operation == "mark" else tables(module)
+        {"mark": mark, "masked": masked, "tables": tables}[operation](module)
     if operation in AS_ROOT:
         if module.check_mode:
             module.exit_json(changed=True, lines=[])

@@ -28,7 +28,7 @@ options:
     description: What the play is about to do.
     type: str
     choices: [site, deploy, rollback, rotate, revoke, secret, status, remove, backup, drill, restore, restore_table,
-      restore_repository, rebuild]
+      restore_repository, masked_copy, refresh_staging, rebuild]
     required: true
   apps:
     description: The mapping C(signalbox_apps) as the inventory has it, not passed through a filter.

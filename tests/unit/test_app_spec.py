@@ -225,6 +225,13 @@ CASES: list[tuple[str, list[tuple[str, Any]], str, list[str]]] = [
     ),
     ("database name", [("database.name", "agent-api")], "database.name", ["database name", "underscores"]),
     ("PostgreSQL's own database", [("database.name", "postgres")], "database.name", ["PostgreSQL itself"]),
+    (
+        "masking method",
+        [("database.masking", {"people": {"name": "hash"}})],
+        "database.masking.people.name",
+        ["filler"],
+    ),
+    ("masked table", [("database.masking", {"peo ple": {}})], "database.masking.peo ple", ["schema"]),
     ("extension name", [("database.extensions", ["uuid ossp"])], "database.extensions[0]", ["extension"]),
     (
         "database of another app",
@@ -369,7 +376,7 @@ SHAPE: dict[str, Any] = {
     "environment": dict,
     "secrets": dict,
     "clients": {"secret": str, "header": str, "overlap_seconds": int, "open_paths": list},
-    "database": {"env": str, "url": str, "name": str, "extensions": list},
+    "database": {"env": str, "url": str, "name": str, "extensions": list, "masking": dict},
     "cache": {"env": str, "url": str},
     "migrations": {
         "tool": str,

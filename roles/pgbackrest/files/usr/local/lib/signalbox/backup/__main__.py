@@ -10,6 +10,7 @@ prepare                          make the stanza where there is none, prove arch
 copy                             as root: a versioned copy of the repository, which root alone can write; JSON on stdin
 roll-back                        as root: a time as JSON on stdin, the repository is as the copy before it has it; JSON
 heartbeat                        on the database host: write a row every few seconds
+masked                           a target, a database and rules as JSON on stdin; a copy without what is personal; JSON
 mark WHAT                        there: make a restore point; its name begins with WHAT; JSON
 tables                           there: a target, a database and tables as JSON on stdin, put beside the live ones; JSON
 restore                          there, as root: a target as JSON on stdin, the cluster is put back to it; JSON
@@ -38,6 +39,7 @@ from typing import Any, Callable
 
 import heartbeat
 import inplace
+import masking
 import metrics
 import schedule
 import tables
@@ -47,7 +49,7 @@ from copies import Copies
 from drill import Drill
 from drill import Report as DrillReport
 from problems import BROKEN, BUSY, DAMAGED, INPUT, NO_ROOM, REFUSED, Problem
-from repository import Repository, execute
+from repository import Repository, execute, passphrase
 from scratch import Scratch
 
 SETTINGS = "/etc/signalbox/backup.json"
@@ -239,6 +241,27 @@ class Program:
             remedy = "enlarge the disk, or set pgbackrest_scratch_directory to another one"
             raise Problem(NO_ROOM, what, remedy)
 
+    # ---- copies for staging ----------------------------------------------------------------------------------------
+
+    def masked(self) -> dict[str, Any]:
+        asked = inplace.request(sys.stdin.read())
+        database = str(asked.get("database") or "")
+        if not database:
+            raise Problem(INPUT, "no database is named", "say which one, such as -e database=agent_api")
+        repository = Repository(self.known["stanza"], self.known["scratch_configuration"])
+        run = masking.Masking(
+            repository,
+            Scratch(Path(self.known["scratch_directory"]), Path(self.known["binaries"])),
+            passphrase(Path(self.known["keys_directory"], "cipher.conf")),
+            int(self.known["processes"]),
+            float(self.known["drill_seconds"]),
+            say,
+        )
+        with alone(self.known, "drill"):
+            self._scratch_room(repository)
+            to = self.state / f"{database}.masked"
+            return asdict(run.run(database, asked.get("rules") or {}, targets.target(asked), to, time.time()))
+
     # ---- status and preparation ------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -381,6 +404,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "status",
         "prepare",
         "heartbeat",
+        "masked",
         "tables",
         "restore",
         "rebuild",

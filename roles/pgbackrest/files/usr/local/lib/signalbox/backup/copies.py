@@ -23,6 +23,7 @@ from typing import Any, Callable
 
 import targets
 from problems import BROKEN, DAMAGED, NO_BACKUP, NO_ROOM, Problem
+from repository import passphrase
 
 # Renamed into their place when they are complete; what a rollback brings and keeps.
 EXCLUDED = ("*.pgbackrest.tmp", ".coming-back", ".spoiled-*")
@@ -154,15 +155,12 @@ class Copies:
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["restic", "--no-cache", "--retry-lock=10m", f"--repo={self.directory}", *arguments]
-        environment = {"PATH": os.environ.get("PATH", "/usr/bin"), "TZ": "UTC", "RESTIC_PASSWORD": self._passphrase()}
+        environment = {
+            "PATH": os.environ.get("PATH", "/usr/bin"),
+            "TZ": "UTC",
+            "RESTIC_PASSWORD": passphrase(self.keys),
+        }
         return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
-
-    def _passphrase(self) -> str:
-        try:
-            text = self.keys.read_text()
-        except OSError as error:
-            raise Problem(BROKEN, f"{self.keys}: {error.strerror}", "start signalbox-backup-keys.service") from None
-        return text.partition("repo1-cipher-pass=")[2].strip()
 
 
 def _copy(entry: Mapping[str, Any]) -> Copy:

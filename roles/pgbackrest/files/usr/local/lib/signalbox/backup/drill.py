@@ -22,7 +22,7 @@ from scratch import Scratch
 # On top of twice the archive timeout: transfer, and clocks that differ.
 ARCHIVE_LAG_SECONDS = 5.0
 # As superuser of a server that is thrown away: validation then looks at every row again.
-_VALIDATE = """
+VALIDATE = """
 do $$ declare c record; begin
   for c in select conrelid::regclass as relation, conname from pg_constraint join pg_class on pg_class.oid = conrelid
            where contype in ('f', 'c') and convalidated and relkind = 'r' and not pg_is_other_temp_schema(relnamespace)
@@ -105,7 +105,7 @@ class Drill:
         report.databases = scratch.databases()
         self._heartbeat(scratch, wanted, report, recovered)
         for database in report.databases:
-            validated = partial(scratch.ask, database, _VALIDATE, self.seconds)
+            validated = partial(scratch.ask, database, VALIDATE, self.seconds)
             self._finding(report, f"constraints of {database}", validated)
         for check in self.checks:
             self._check(scratch, check, report)

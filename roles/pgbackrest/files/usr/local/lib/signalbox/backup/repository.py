@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Callable
 
 from catalogue import Catalogue, Timeline, catalogue, forks, missing_segments
@@ -37,15 +38,24 @@ class Said:
         return " ".join(text.split())[-400:]
 
 
-def execute(command: Sequence[str], seconds: float) -> Said:
-    """A command's answer within a time limit."""
+def execute(command: Sequence[str], seconds: float, text: str = "") -> Said:
+    """A command's answer within a time limit. The text is what it reads."""
     try:
         done = subprocess.run(
-            command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+            command, cwd="/", input=text, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         return Said(124, "", f"ERROR: no answer within {seconds:.0f} s")
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def passphrase(keys: Path) -> str:
+    """The repository's own, out of the file in memory that pgBackRest reads."""
+    try:
+        text = keys.read_text()
+    except OSError as error:
+        raise Problem(BROKEN, f"{keys}: {error.strerror}", "start signalbox-backup-keys.service") from None
+    return text.partition("repo1-cipher-pass=")[2].strip()
 
 
 @dataclass

@@ -132,6 +132,14 @@ class Scratch:
             raise Problem(BROKEN, f"{database}: {said.errors.strip()[-300:]}", "see the reason")
         return said.output.strip()
 
+    def run(self, database: str, script: str, seconds: float) -> str:
+        """What a script answers, which goes in on standard input, so that nobody sees it."""
+        options = ["-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"]
+        said = execute(self.client("psql", *options), seconds, script)
+        if said.code != 0:
+            raise Problem(BROKEN, f"{database}: {said.errors.strip()[-300:]}", "see the reason")
+        return said.output.strip()
+
     def client(self, program: str, *options: str) -> list[str]:
         """Command line of one of PostgreSQL's clients against this server."""
         return [str(self.binaries / program), "-h", str(self.directory), "-U", "postgres", *options]
