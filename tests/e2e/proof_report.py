@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 from collections.abc import Mapping
+from typing import Any
 
 from conftest import CHECKOUT
 
@@ -21,3 +22,14 @@ def record(title: str, figures: Mapping[str, object]) -> None:
     rows = "".join(f"| {name} | {value} |\n" for name, value in figures.items())
     with report.open("a") as out:
         out.write(f"\n## {title}\n\n| figure | value |\n|---|---|\n{rows}")
+
+
+def kept(report: Mapping[str, Any]) -> dict[str, object]:
+    """What the load generator saw, as rows of a table."""
+    rows: dict[str, object] = {
+        "requests sent": f"{report['requests']:,}",
+        "failed, reset or replayed": report["failures"] + report["replayed"],
+    }
+    if report["streams_started"]:
+        rows["streams kept (SSE and WebSocket)"] = f"{report['streams_complete']} of {report['streams_started']}"
+    return rows

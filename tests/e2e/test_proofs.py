@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 from conftest import CHECKOUT, GOOD, live_version
-from driver import Driver
-from proof_report import record
-from test_life import PROTOCOLS, no_failure, other_than
+from driver import DOMAIN, Driver
+from proof_report import kept, record
+from test_life import PROTOCOLS, eventually, no_failure, on, other_than
 
 pytestmark = pytest.mark.proof
 
@@ -37,9 +40,7 @@ def cut_over_under_load(driver: Driver, requests: int) -> dict[str, object]:
     overlaps = sorted(switch["routing_overlap_ms"] for switch in report["switches"])
     middle = overlaps[len(overlaps) // 2]
     return {
-        "requests sent": f"{report['requests']:,}",
-        "failed, reset or replayed": report["failures"] + report["replayed"],
-        "streams kept (SSE and WebSocket, 60 s)": f"{report['streams_complete']} of {report['streams_started']}",
+        **kept(report),
         "cutovers": cutovers,
         "first new to last old answer, median and worst": f"{middle:.1f} ms, {overlaps[-1]:.1f} ms",
         "seconds": f"{time.monotonic() - started:.0f}",
@@ -73,15 +74,74 @@ def test_full_deploys_under_load(driver: Driver) -> None:
         {
             "releases": DEPLOYS,
             "seconds each, with streams of 60 s to drain": ", ".join(f"{value:.0f}" for value in seconds),
-            "requests sent": f"{report['requests']:,}",
-            "failed, reset or replayed": report["failures"] + report["replayed"],
-            "streams kept": f"{report['streams_complete']} of {report['streams_started']}",
+            **kept(report),
         },
     )
 
 
-def test_two_edges(driver: Driver) -> None:
-    record("Cutovers under load: two edges, two app hosts", cut_over_under_load(platform_on("two_edges"), REQUESTS))
+@pytest.fixture(scope="module")
+def two_edges(driver: Driver) -> Driver:
+    return platform_on("two_edges")
+
+
+def test_two_edges(two_edges: Driver) -> None:
+    record("Cutovers under load: two edges, two app hosts", cut_over_under_load(two_edges, REQUESTS))
+
+
+def versions_served(platform: Driver) -> set[str]:
+    """What each edge answers with when it is asked itself."""
+    addresses = platform.addresses("edge")
+    return {version_at(platform, address) for address in addresses}
+
+
+def version_at(platform: Driver, edge: str) -> str:
+    command = ["curl", "-fsS", "-m", "5", "--cacert", str(platform.authority()), "--resolve", f"{DOMAIN}:443:{edge}"]
+    said = subprocess.run([*command, f"https://{DOMAIN}/health"], capture_output=True, text=True, check=True)
+    return str(json.loads(said.stdout)["version"])
+
+
+def nginx_stopped() -> Callable[[], object]:
+    on("edge2", "systemctl", "stop", "nginx")
+    return lambda: on("edge2", "systemctl", "start", "nginx")
+
+
+def host_killed() -> Callable[[], object]:
+    subprocess.run(["docker", "kill", "signalbox-edge2"], check=True, capture_output=True)
+    return lambda: subprocess.run(["docker", "start", "signalbox-edge2"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("fail", [nginx_stopped, host_killed], ids=lambda fail: fail.__name__)
+@pytest.mark.parametrize("task", ["Record the cutover before it happens", "Watch errors and latency at the edge"])
+def test_an_edge_that_fails_in_the_cutover_takes_the_others_back(
+    two_edges: Driver, task: str, fail: Callable[[], Callable[[], object]]
+) -> None:
+    """All edges or none: the healthy one serves the release that was live, and the other does when it is back."""
+    before = live_version(two_edges)
+    following = other_than(before)
+    healthy = two_edges.addresses("edge")[0]
+    with two_edges.load("--protocol", "https", "--connections", "8", "--rate", "50", targets=[healthy]) as load:
+        process = two_edges.start("deploy", version=following, bake_seconds=10)
+        assert process.stdout is not None
+        mend: Callable[[], object] | None = None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if mend is None and line.startswith("TASK [") and task in line:
+                mend = fail()
+        assert mend is not None, "".join(lines[-40:])
+        code = process.wait()
+        assert code != 0, "".join(lines[-40:])
+        assert version_at(two_edges, healthy) == before
+        mend()
+        eventually(lambda: len(versions_served(two_edges)) == 1)
+        report = load.stop()
+    no_failure(report)
+    two_edges.must("deploy", version=following, bake_seconds=1)
+    assert versions_served(two_edges) == {following}
+    record(
+        f"Two edges, one fails ({fail.__name__.replace('_', ' ')}) in: {task}",
+        {"the run": "failed, traffic back on every edge", **kept(report), "a release afterwards": "on both"},
+    )
 
 
 def test_one_host() -> None:

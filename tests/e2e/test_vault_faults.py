@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 from conftest import live_version
 from driver import Driver
-from proof_report import record
+from proof_report import kept, record
 from secret_scan import on
 from test_life import PROTOCOLS, answers, eventually, no_failure, other_than
 from test_vault import sealed, vault_stopped
@@ -179,9 +179,7 @@ def test_the_app_runs_on_and_a_release_ends_as_documented(driver: Driver, fault:
         f"Vault under load: {fault.__name__.replace('_', ' ')}",
         {
             "a release in the fault": f"{outcome} ({refused.seconds:.1f} s)",
-            "requests sent": f"{report['requests']:,}",
-            "failed, reset or replayed": report["failures"] + report["replayed"],
-            "streams kept": f"{report['streams_complete']} of {report['streams_started']}",
+            **kept(report),
             "a release afterwards": "succeeded",
         },
     )
