@@ -42,7 +42,9 @@ NETWORK = ipaddress.ip_network("10.203.0.0/24")
 PREFIX = str(NETWORK.network_address).rsplit(".", 1)[0] + "."
 EVERYTHING = "slots,clients,registry,hosts,vault"
 LOAD = ("--protocol", "http1", "--protocol", "https", "--protocol", "h2", "--connections", "32", "--rate", "200")
-PLANE = re.compile(r"^(wrk|h2load)\s+(\w+)\s+plain\s+([\d.]+)\s+traffic plane\s+([\d.]+)\s+ratio\s+([\d.]+)", re.M)
+PLANE = re.compile(
+    r"^(single|wrk|h2load)\s+(\w+)\s+plain\s+([\d.]+)\s+traffic plane\s+([\d.]+)\s+ratio\s+([\d.]+)", re.M
+)
 BARE = "the machine was otherwise idle" if os.getloadavg()[0] < 0.5 else f"load before it {os.getloadavg()[0]:.1f}"
 
 
@@ -252,9 +254,14 @@ def plane(driver: Driver) -> list[str]:
     command = [sys.executable, str(HERE / "traffic_plane.py"), host, "--app", APP, "--domain", DOMAIN]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     print(text, flush=True)
+    programs = {
+        "single": "one connection (wrk)",
+        "wrk": "32 connections, both cores busy (wrk)",
+        "h2load": "HTTP/2 (h2load)",
+    }
     names = {"rate": "requests/s", "cpu_us": "CPU microseconds a request", "p50": "p50 ms", "p99": "p99 ms"}
     return [
-        f"| {program} {names.get(figure, figure)} | {plain} | {ours} | {ratio} |"
+        f"| {programs[program]}: {names.get(figure, figure)} | {plain} | {ours} | {ratio} |"
         for program, figure, plain, ours, ratio in PLANE.findall(text)
     ]
 

@@ -98,10 +98,10 @@ def worker_seconds(host: Host) -> float:
     return sum(int(field[11]) + int(field[12]) for field in fields) / int(lines[-1])
 
 
-def wrk(host: Host, port: int, arguments: argparse.Namespace) -> dict[str, float]:
+def wrk(host: Host, port: int, arguments: argparse.Namespace, connections: int) -> dict[str, float]:
     before = worker_seconds(host)
     text = host.run(
-        f"wrk -t1 -c{arguments.connections} -d{arguments.seconds} --latency -H 'Host: {arguments.domain}'"
+        f"wrk -t1 -c{connections} -d{arguments.seconds} --latency -H 'Host: {arguments.domain}'"
         f" http://127.0.0.1:{port}{arguments.path}"
     )
     if "Non-2xx" in text or "Socket errors" in text:
@@ -170,11 +170,13 @@ def main() -> None:
     )
     add_listeners(host, arguments.app, arguments.domain)
     try:
-        results: dict[str, tuple[list, list]] = {"wrk": ([], []), "h2load": ([], [])}
+        # One connection waits for nobody: what it sees is added latency. Many of them see the queue before two cores.
+        results: dict[str, tuple[list, list]] = {"single": ([], []), "wrk": ([], []), "h2load": ([], [])}
         for number in range(arguments.rounds):
             order = [(PLAIN, 0), (PLANE, 1)] if number % 2 else [(PLANE, 1), (PLAIN, 0)]
             for port, side in order:
-                results["wrk"][side].append(wrk(host, port, arguments))
+                results["single"][side].append(wrk(host, port, arguments, 1))
+                results["wrk"][side].append(wrk(host, port, arguments, arguments.connections))
                 results["h2load"][side].append(h2load(host, port, arguments))
         for name, (plain, plane) in results.items():
             table(name, plain, plane)
