@@ -20,6 +20,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._preflight impo
     check,
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_inventory import Host, Inventory
+from ansible_collections.signalbox.platform.plugins.module_utils._preflight_options import NAMES
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_errors import line
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_expressions import HAS_JMESPATH, default_compiler
 from ansible_collections.signalbox.platform.plugins.modules.preflight import ARGUMENTS
@@ -64,6 +65,7 @@ class ActionModule(ActionBase):
             version=arguments["version"],
             strategy=arguments["strategy"],
             extra_vars=tuple(load_extra_vars(self._loader)),
+            values={name: self._templar.template(variables[name]) for name in NAMES if name in variables},
             options=tuple(arguments["options"]),
             secrets=_secret_names(arguments["secrets"]),
             registry=arguments["registry"],

@@ -14,6 +14,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._preflight_inve
     Inventory,
     check_inventory,
 )
+from ansible_collections.signalbox.platform.plugins.module_utils._preflight_options import NAMES, check_options
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_variables import Variables, check_variables
 from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import wanted_secrets
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_errors import (
@@ -68,7 +69,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 class Situation:
     """All that the checks look at.
 
-    `secrets` holds names only; None where the play has not read them yet. `registry` is where images are pulled from.
+    `values` are those of the platform's own options, `options` names others. `secrets` holds names only; None where
+    the play has not read them yet. `registry` is where images are pulled from.
     """
 
     operation: str
@@ -78,6 +80,7 @@ class Situation:
     version: object = None
     strategy: object = None
     extra_vars: tuple[str, ...] = ()
+    values: Mapping[str, object] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     secrets: Mapping[str, Sequence[str]] | None = None
     registry: object = None
@@ -112,7 +115,7 @@ def check(situation: Situation, compile_expression: Compiler | None = None) -> V
     apps, spec_problems = parse_apps(situation.apps, compile_expression)
     reading, warnings = Reading(), Reading()
     names = _names(situation.apps)
-    for rule in (_control_node, _extra_vars, _version, _strategy):
+    for rule in (_control_node, _extra_vars, _version, _strategy, _values):
         for problem in rule(situation):
             reading.add(problem.path, problem.what, problem.remedy)
     app = _app(situation, names, reading)
@@ -152,7 +155,7 @@ def _control_node(situation: Situation) -> Iterator[Problem]:
 
 def _looks_like(name: str, situation: Situation) -> str | None:
     """The option that an -e name is probably a misspelling of."""
-    known = (*RUN_OPTIONS, *situation.options)
+    known = (*RUN_OPTIONS, *NAMES, *situation.options)
     if name in known or name in _VARIABLES or name.lower().startswith(_FOREIGN_PREFIXES):
         return None
     if name in _OTHER_VERSION_WORDS:
@@ -167,6 +170,10 @@ def _extra_vars(situation: Situation) -> Iterator[Problem]:
             yield Problem(
                 f"-e {shorten(name)}", "is not a variable that this playbook reads", f"Did you mean -e {meant}?"
             )
+
+
+def _values(situation: Situation) -> Iterator[Problem]:
+    return check_options(situation.operation, situation.values, situation.extra_vars)
 
 
 def _misspelt(option: str, situation: Situation) -> bool:

@@ -14,6 +14,9 @@ description:
   - The app specs, with the rules of the filter P(signalbox.platform.app_spec#filter).
   - What the operator asked for, which is O(app), O(version), O(strategy) and the names of all C(-e) variables.
     A near miss of a name is a mistake. Variables that AWX, Semaphore and others add of their own are passed over.
+  - The values of the platform's options, such as C(bake_seconds) and C(require_backup), from C(-e) or the inventory,
+    as texts or as JSON types. What is neither true nor false, no whole number in range, no moment with its time zone,
+    or none of the known words is a mistake. A value that may be a secret is not shown.
   - The inventory's groups. C(app) and C(edge) need hosts; C(registry) where an image names no registry; C(postgresql)
     and C(redis) where an app of the operation has a database or a cache. A misspelt group is a mistake.
   - C(signalbox_address) of every host in a group of the platform. It must be there, be an IP address, and belong to one
@@ -52,7 +55,9 @@ options:
       - V(canary), V(rolling) and V(maintenance) are refused as not available in this version.
     type: raw
   options:
-    description: Names of further C(-e) variables that the playbook reads, so that their misspellings are found too.
+    description:
+      - Names of C(-e) variables that the playbook reads beside the platform's own options, so that their misspellings
+        are found too.
     type: list
     elements: str
     default: []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight import OPERATIONS, Situation, Verdict, check
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_inventory import Host, Inventory
+from ansible_collections.signalbox.platform.plugins.module_utils._preflight_options import NAMES, OPTIONS, check_options
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_variables import (
     Setting,
     Variables,
@@ -442,6 +444,128 @@ def test_files_of_an_inventory_are_read(tmp_path: Any) -> None:
     assert {problem.path for problem in run(variables=found).problems} == {"variable redis_users", "variable edge_apps"}
 
 
+UTC = datetime.timezone.utc
+MOMENT = "2026-11-23T14:05:00+00:00"
+# Operation, options as -e or JSON gives them, the option that is refused, words of the message.
+REFUSED: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    ("deploy", {"bake_seconds": "5m"}, "bake_seconds", ["'5m'", "whole number of seconds", "86400", "such as 300"]),
+    ("deploy", {"bake_seconds": ""}, "bake_seconds", ["an empty text"]),
+    ("deploy", {"bake_seconds": None}, "bake_seconds", ["is empty"]),
+    ("deploy", {"bake_seconds": "-1"}, "bake_seconds", ["'-1'"]),
+    ("deploy", {"bake_seconds": 1.5}, "bake_seconds", ["number 1.5"]),
+    ("deploy", {"bake_seconds": True}, "bake_seconds", ["boolean true"]),
+    ("deploy", {"bake_seconds": 86401}, "bake_seconds", ["86401", "0 to 86400"]),
+    ("deploy", {"bake_seconds": "1_0"}, "bake_seconds", ["1_0"]),
+    ("deploy", {"bake_seconds": "٣"}, "bake_seconds", ["not a whole number"]),
+    ("deploy", {"bake_seconds": [5]}, "bake_seconds", ["a list"]),
+    ("rollback", {"lock_wait_seconds": "5 min"}, "lock_wait_seconds", ["5 min", "seconds alone"]),
+    ("restore", {"timeline": "0x3", "kind": "latest"}, "timeline", ["0x3", "decimal"]),
+    ("deploy", {"require_backup": "flase"}, "require_backup", ["'flase'", "neither true nor false", "mean false?"]),
+    ("deploy", {"require_backup": ""}, "require_backup", ["an empty text", "Write true or false"]),
+    ("deploy", {"require_traffic": "ture"}, "require_traffic", ["Did you mean true?"]),
+    ("deploy", {"require_traffic": 2}, "require_traffic", ["number 2"]),
+    ("deploy", {"require_traffic": 1.0}, "require_traffic", ["number 1.0"]),
+    ("deploy", {"wait_for_drain": None}, "wait_for_drain", ["is empty"]),
+    ("deploy", {"wait_for_drain": "y"}, "wait_for_drain", ["'y'"]),
+    ("remove", {"drop_database": "t"}, "drop_database", ["'t'"]),
+    ("rotate", {"both_slots": ["true"]}, "both_slots", ["a list"]),
+    ("backup", {"accept_smaller": "maybe"}, "accept_smaller", ["'maybe'"]),
+    ("restore", {"exclusive": "flse", "kind": "latest"}, "exclusive", ["mean false?"]),
+    ("restore", {"undo": "1.0"}, "undo", ["'1.0'"]),
+    ("restore", {"forget": "none"}, "forget", ["'none'"]),
+    ("rebuild", {"without_state": "tru"}, "without_state", ["mean true?"]),
+    ("backup", {"kind": "ful"}, "kind", ["'ful'", "Did you mean full?"]),
+    ("backup", {"kind": "latest"}, "kind", ["full, diff, incr"]),
+    ("drill", {"kind": "full"}, "kind", ["'full'"]),
+    ("restore", {"kind": "random"}, "kind", ["'random'"]),
+    ("restore", {"kind": "time", "at": "yesterday"}, "at", ["yesterday", "not a moment", MOMENT]),
+    ("restore", {"kind": "time", "at": "2026-11-23T14:05:00"}, "at", ["no time zone", MOMENT]),
+    ("restore", {"kind": "time", "at": datetime.date(2026, 11, 23)}, "at", ["the date 2026-11-23"]),
+    ("restore", {"kind": "time"}, "at", ["is missing", MOMENT]),
+    ("restore", {"at": MOMENT}, "at", ["kind is missing", "kind=time"]),
+    ("restore_table", {"kind": "latest", "at": MOMENT}, "at", ["kind is latest"]),
+    ("restore", {"kind": "xid", "at": "0x1"}, "at", ["kind is xid", "pg_current_xact_id"]),
+    ("restore", {"kind": "lsn", "at": "3000028"}, "at", ["kind is lsn", "0/3000028"]),
+    ("restore", {"kind": "name", "at": "a b"}, "at", ["kind is name"]),
+    ("restore", {"kind": "name", "at": True}, "at", ["boolean true"]),
+    ("drill", {"at": MOMENT}, "at", ["kind is missing"]),
+    ("restore_repository", {"at": "14:05"}, "at", ["not a moment"]),
+    ("rebuild", {"before": "now"}, "before", ["not a moment"]),
+    ("revoke", {"since": "2026-11-22T02:00:00+02:00"}, "since", ["moment in UTC", "14:05:00Z"]),
+    ("revoke", {"since": "2026-13-22T02:00:00Z"}, "since", ["moment in UTC"]),
+    ("revoke", {"leaked": "hunter2 !"}, "leaked", ["not shown", "secret/NAME"]),
+    ("secret", {"secret": "hunter2"}, "secret", ["not shown", "SCOPE/NAME"]),
+    ("secret", {"secret": 5, "to": "x"}, "secret", ["not shown"]),
+    ("secret", {"to": "a\nb"}, "to", ["line break"]),
+    ("rotate", {"credentials": "slot,clients"}, "credentials", ["Did you mean slots?"]),
+    ("rotate", {"credentials": ""}, "credentials", ["clients, vault, hosts, registry, slots, due"]),
+    ("rotate", {"credentials": ["slots"]}, "credentials", ["a list"]),
+    ("restore_table", {"tables": ["a", "b"]}, "tables", ["a list", "commas"]),
+    ("masked_copy", {"database": 7}, "database", ["number 7", "quotes"]),
+    ("refresh_staging", {"from": None}, "from", ["is empty"]),
+    ("rebuild", {"lost": {}}, "lost", ["a mapping"]),
+    ("restore", {"overwrite": True, "kind": "latest"}, "overwrite", ["boolean true"]),
+    ("status", {"status_file": 1}, "status_file", ["number 1"]),
+]
+
+
+@pytest.mark.parametrize(("operation", "values", "name", "words"), REFUSED)
+def test_bad_values_are_refused(operation: str, values: dict[str, Any], name: str, words: list[str]) -> None:
+    problems = list(check_options(operation, values, tuple(values)))
+    assert [problem.path for problem in problems] == [f"-e {name}"]
+    text = f"{problems[0].what} {problems[0].remedy}"
+    assert [word for word in words if word not in text] == [], text
+    assert "hunter2" not in text
+
+
+def test_every_option_is_seen_to_be_refused() -> None:
+    assert {name for _operation, _values, name, _words in REFUSED} == set(NAMES)
+    kinds = {option.operations for option in OPTIONS if option.name in ("kind", "at")}
+    assert all(any(operation in operations for operation, *_rest in REFUSED) for operations in kinds)
+
+
+@pytest.mark.parametrize(
+    ("operation", "values"),
+    [
+        ("deploy", {}),
+        *[("deploy", {"bake_seconds": value}) for value in (0, "0", 300, "300", "007", 86400)],
+        *[("deploy", {"require_backup": value}) for value in (True, False, 1, 0, "1", "0", "True", "OFF", "yes", "no")],
+        ("deploy", {"kind": 5, "database": {"host": "x"}, "to": [], "secret": "hunter2", "at": 5}),
+        ("backup", {"kind": ""}),
+        ("backup", {"kind": "full"}),
+        ("drill", {"kind": "random"}),
+        ("drill", {"kind": "time", "at": "2026-11-23 14:05:00Z"}),
+        ("restore", {"kind": "time", "at": datetime.datetime(2026, 11, 23, tzinfo=UTC), "timeline": "3"}),
+        ("restore", {"kind": "xid", "at": 815, "before": MOMENT, "exclusive": "true"}),
+        ("restore", {"kind": "name", "at": "agent-api.1.4.0.20261123T140500Z"}),
+        ("restore", {"kind": "lsn", "at": "0/3000028"}),
+        ("restore", {"kind": "latest", "at": "", "overwrite": "data1"}),
+        ("restore", {"undo": "true"}),
+        ("restore_repository", {"at": MOMENT}),
+        ("revoke", {"leaked": "secret/API_KEY", "since": "2026-11-22T00:00:00Z"}),
+        ("revoke", {"leaked": "host/app-1.example.com"}),
+        ("rotate", {"credentials": "slots, clients,due"}),
+        ("secret", {"secret": "agent-api/API_KEY", "to": "/media/stick/key"}),
+        ("status", {"status_file": ""}),
+    ],
+)
+def test_good_values_pass(operation: str, values: dict[str, Any]) -> None:
+    assert list(check_options(operation, values, tuple(values))) == []
+
+
+def test_values_are_part_of_the_one_message_and_tell_their_source() -> None:
+    values = {"bake_seconds": "5m", "require_backup": "flase"}
+    verdict = run(version=None, values=values, extra_vars=("bake_seconds",))
+    places = ["-e version", "variable require_backup", "-e bake_seconds"]
+    assert [problem.path for problem in verdict.problems] == places
+
+
+def test_misspelt_option_is_found() -> None:
+    assert [problem.remedy for problem in run(extra_vars=("bake_second",)).problems] == [
+        "Did you mean -e bake_seconds?"
+    ]
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.dates(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
@@ -454,14 +578,18 @@ words = st.text(max_size=12)
 @given(
     operation=st.sampled_from(OPERATIONS),
     asked=st.fixed_dictionaries(dict.fromkeys(("app", "version", "strategy"), anything)),
+    values=st.dictionaries(st.sampled_from(NAMES), anything),
     names=st.lists(words, max_size=3),
     address=anything,
     groups=st.dictionaries(words, st.lists(words, max_size=2), max_size=3),
 )
-def test_any_input_yields_only_problems(operation: str, asked: Any, names: Any, address: Any, groups: Any) -> None:
+def test_any_input_yields_only_problems(
+    operation: str, asked: Any, values: Any, names: Any, address: Any, groups: Any
+) -> None:
     base = situation(groups=groups, hosts={"a1": Host(address)})
     verdict = check(
-        dataclasses.replace(base, operation=operation, extra_vars=tuple(names), **asked), default_compiler()
+        dataclasses.replace(base, operation=operation, extra_vars=tuple(names), values=values, **asked),
+        default_compiler(),
     )
     assert all(problem.path and problem.what and problem.remedy for problem in verdict.problems)
     assert len(verdict.message.splitlines()) == 1 + 2 * len(verdict.problems)
