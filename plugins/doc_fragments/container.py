@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options of modules that run an app's image: its environment, limits and mounts, and how the image is fetched."""
+    """Options of modules that run an app's image: its environment, limits and mounts."""
 
     DOCUMENTATION = r"""
 options:
@@ -65,33 +65,4 @@ options:
     description: User the container runs as instead of the image's own, C(uid[:gid]).
     type: str
     default: ""
-  registry:
-    description: Account at the registry; without it the pull is anonymous.
-    type: dict
-    suboptions:
-      address:
-        description: Host and port of the registry.
-        type: str
-        required: true
-      username:
-        description: User.
-        type: str
-        required: true
-      password:
-        description: Password.
-        type: str
-        required: true
-  minimum_free_bytes:
-    description: Room that must be free where images lie before one is pulled.
-    type: int
-    default: 1073741824
-  image_download_bytes:
-    description: Size of the download as RV(signalbox.platform.image_info#module:size_bytes) gives it; four times
-      that must be free.
-    type: int
-    default: 0
-  engine_socket:
-    description: Socket of the container engine.
-    type: path
-    default: /run/docker.sock
 """

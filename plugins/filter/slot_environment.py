@@ -15,6 +15,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._slot_environme
     environment_of,
     secret_sources,
     slot_credentials,
+    slot_logins,
     wanted_secrets,
 )
 
@@ -52,5 +53,6 @@ class FilterModule:
             "secret_sources": secret_sources,
             "slot_credentials": slot_credentials,
             "slot_environment": slot_environment,
+            "slot_logins": slot_logins,
             "wanted_secrets": wanted_secrets,
         }

@@ -102,4 +102,5 @@ def puller_of(module: Module, engine: Engine) -> Puller:
         attempts=module.params["pull_attempts"],
         minimum_free_bytes=module.params["minimum_free_bytes"],
         download_bytes=module.params["image_download_bytes"],
+        timeout_seconds=module.params.get("pull_seconds", 0),
     )

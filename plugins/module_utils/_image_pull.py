@@ -54,6 +54,7 @@ class Failure:
     permanent: bool
 
 
+LATE = Failure("it did not arrive in time: the way to the registry is slow, or release_pull_seconds too short", True)
 _FAILURES = (
     (r"no space left on device", "the disk is full: free some, or let signalbox-image-prune.service run", True),
     (
@@ -138,14 +139,21 @@ class Puller:
     attempts: int = 4
     minimum_free_bytes: int = 0
     download_bytes: int = 0
+    # For all attempts together; 0 is no limit.
+    timeout_seconds: int = 0
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def present(self, image: str) -> bool:
+        """Whether the image is on this host."""
+        return self.engine.image_command(image) is not None
 
     def ensure(self, image: str) -> tuple[Command, bool]:
         """What the image runs, and whether it had to be pulled."""
         command = self.engine.image_command(image)
         if command is not None:
             return command, False
-        self._check_room()
+        self.check_room()
         self._pull(image)
         command = self.engine.image_command(image)
         if command is None:
@@ -154,7 +162,8 @@ class Puller:
             )
         return command, True
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """Fail where an image that has to be pulled would not fit."""
         _limits, root = self.engine.info()
         free = shutil.disk_usage(root).free
         required = required_bytes(self.minimum_free_bytes, self.download_bytes)
@@ -165,12 +174,17 @@ class Puller:
             )
 
     def _pull(self, image: str) -> None:
+        since = self.clock()
         with client_directory(self.login) as directory:
             for attempt in range(1, self.attempts + 1):
-                code, out, error = self.run(["docker", "pull", "--quiet", image], {"DOCKER_CONFIG": directory})
+                command = ["docker", "pull", "--quiet", image]
+                if self.timeout_seconds:
+                    left = max(1, int(self.timeout_seconds - (self.clock() - since)))
+                    command = ["timeout", "--kill-after=10", str(left), *command]
+                code, out, error = self.run(command, {"DOCKER_CONFIG": directory})
                 if code == 0:
                     return
-                failure = explain(error or out)
+                failure = LATE if self.timeout_seconds and code in (124, 137) else explain(error or out)
                 if failure.permanent or attempt == self.attempts:
                     raise ImageError(
                         f"{image} could not be pulled from {parse(image).registry} "

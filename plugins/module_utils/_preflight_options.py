@@ -153,6 +153,7 @@ class Option:
 _BOOLEANS = (
     "accept_smaller",
     "both_slots",
+    "cut_streams",
     "drop_database",
     "exclusive",
     "forget",

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -115,6 +115,20 @@ def slot_credentials(spec: Mapping[str, Any], slot: str) -> dict[str, Any]:
         "cache_user": cache_user_of(spec, slot),
         "secrets_path": paths.app_secrets(app),
     }
+
+
+def slot_logins(spec: Mapping[str, Any], roles: Sequence[str]) -> list[dict[str, str]]:
+    """The accounts that C(environment_of) puts into URLs, each with the name of its password."""
+    logins: list[dict[str, str]] = []
+    for role in roles:
+        if spec["database"] is not None:
+            account = {"user": user_of(spec, role), "database": str(spec["database"]["name"])}
+            logins.append({"service": "postgresql", **account, "secret": f"database_{role}"})
+        if spec["cache"] is not None and role != OWNER:
+            logins.append(
+                {"service": "redis", "user": cache_user_of(spec, role), "database": "", "secret": f"cache_{role}"}
+            )
+    return logins
 
 
 def fill(environment: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:

@@ -53,11 +53,7 @@ options:
       mode too.
     type: bool
     default: true
-  pull_attempts:
-    description: Attempts to pull, with growing and jittered pauses.
-    type: int
-    default: 4
-extends_documentation_fragment: signalbox.platform.container
+extends_documentation_fragment: [signalbox.platform.container, signalbox.platform.image]
 attributes:
   check_mode:
     support: full

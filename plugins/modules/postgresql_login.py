@@ -65,6 +65,8 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.signalbox.platform.plugins.module_utils._service_login import Server, postgresql_refusal
+
 try:
     import psycopg2
 except ImportError:
@@ -78,32 +80,6 @@ LOGIN = {
     "database": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
 }
-
-
-def try_login(parameters, login):
-    """None, or why the login failed."""
-    try:
-        connection = psycopg2.connect(
-            host=parameters["server_name"] or parameters["address"],
-            hostaddr=parameters["address"],
-            port=parameters["port"],
-            user=login["user"],
-            password=login["password"],
-            dbname=login["database"],
-            sslmode="verify-full",
-            sslrootcert=parameters["ca_path"],
-            gssencmode="disable",
-            connect_timeout=parameters["timeout_seconds"],
-            application_name="signalbox-verify",
-        )
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-                return None if cursor.fetchone()[0] else "the session is not encrypted"
-        finally:
-            connection.close()
-    except psycopg2.Error as error:
-        return str(error).strip().splitlines()[-1]
 
 
 def main():
@@ -120,9 +96,11 @@ def main():
     )
     if psycopg2 is None:
         module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)
+    given = module.params
+    server = Server(given["address"], given["port"], given["ca_path"], given["server_name"], given["timeout_seconds"])
     accepted, refused = [], []
-    for login in module.params["logins"]:
-        reason = try_login(module.params, login)
+    for login in given["logins"]:
+        reason = postgresql_refusal(psycopg2, server, login["user"], login["database"], login["password"])
         who = f"{login['user']}@{login['database']}"
         if reason is None:
             accepted.append(who)

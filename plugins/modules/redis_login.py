@@ -46,29 +46,11 @@ refused:
   elements: str
 """
 
-import socket
 import ssl
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.signalbox.platform.plugins.module_utils._redis_protocol import RedisError, encode, read_reply
-
-
-def try_login(parameters, context, user, password):
-    """None, or why the login failed."""
-    address = (parameters["address"], parameters["port"])
-    try:
-        with (
-            socket.create_connection(address, timeout=parameters["timeout_seconds"]) as plain,
-            context.wrap_socket(plain, server_hostname=parameters["server_name"] or parameters["address"]) as secured,
-            secured.makefile("rb") as replies,
-        ):
-            for command in (("AUTH", user, password), ("PING",)):
-                secured.sendall(encode(*command))
-                read_reply(replies)
-    except (OSError, RedisError) as error:
-        return str(error)
-    return None
+from ansible_collections.signalbox.platform.plugins.module_utils._service_login import Server, redis_refusal
 
 
 def main():
@@ -83,13 +65,15 @@ def main():
         },
         supports_check_mode=True,
     )
+    given = module.params
+    server = Server(given["address"], given["port"], given["ca_path"], given["server_name"], given["timeout_seconds"])
     try:
-        context = ssl.create_default_context(cafile=module.params["ca_path"])
+        context = ssl.create_default_context(cafile=given["ca_path"])
     except OSError as error:
         module.fail_json(msg=f"The CA's certificates in {module.params['ca_path']} cannot be read: {error}")
     accepted, refused = [], []
-    for user, password in sorted(module.params["passwords"].items()):
-        reason = try_login(module.params, context, user, password)
+    for user, password in sorted(given["passwords"].items()):
+        reason = redis_refusal(context, server, user, password)
         if reason is None:
             accepted.append(user)
         else:

@@ -81,11 +81,6 @@ options:
       at boot.
     type: bool
     default: true
-  pull_attempts:
-    description: Attempts to pull, with growing and jittered pauses. A refused login or a missing image is not tried
-      again.
-    type: int
-    default: 4
   reuse:
     description:
       - Take a container of the same image as it is, though environment or settings have changed since. For a rollback,
@@ -100,7 +95,7 @@ options:
     description: Time between SIGTERM and SIGKILL.
     type: int
     default: 30
-extends_documentation_fragment: signalbox.platform.container
+extends_documentation_fragment: [signalbox.platform.container, signalbox.platform.image]
 attributes:
   check_mode:
     support: full

@@ -145,6 +145,21 @@ def test_room_is_asked_for_first():
     assert image_pull.required_bytes(100, 50) == 200
 
 
+def test_a_pull_has_a_time_limit_for_all_attempts_together(private_directory):
+    seen, clock = [], iter([0.0, 100.0, 590.0])
+
+    def run(command, _environment):
+        seen.append(command[:3])
+        return (1, "", "connection refused") if len(seen) == 1 else (124, "", "")
+
+    puller = image_pull.Puller(
+        Engine(), run, timeout_seconds=600, sleep=lambda _seconds: None, clock=lambda: next(clock)
+    )
+    with pytest.raises(image_pull.ImageError, match="did not arrive in time"):
+        puller.ensure(IMAGE)
+    assert seen == [["timeout", "--kill-after=10", "500"], ["timeout", "--kill-after=10", "10"]]
+
+
 def test_backoff_grows_and_is_bounded():
     assert [image_pull.backoff_seconds(attempt, 1.0) for attempt in (1, 2, 3)] == [2, 4, 8]
     assert image_pull.backoff_seconds(20, 1.0) == 30

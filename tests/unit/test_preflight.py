@@ -468,6 +468,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("deploy", {"wait_for_drain": None}, "wait_for_drain", ["is empty"]),
     ("deploy", {"wait_for_drain": "y"}, "wait_for_drain", ["'y'"]),
     ("remove", {"drop_database": "t"}, "drop_database", ["'t'"]),
+    ("deploy", {"cut_streams": "yes please"}, "cut_streams", ["yes please"]),
     ("rotate", {"both_slots": ["true"]}, "both_slots", ["a list"]),
     ("backup", {"accept_smaller": "maybe"}, "accept_smaller", ["'maybe'"]),
     ("restore", {"exclusive": "flse", "kind": "latest"}, "exclusive", ["mean false?"]),

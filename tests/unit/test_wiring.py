@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +17,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._slot_environme
     fill,
     secret_sources,
     slot_credentials,
+    slot_logins,
     wanted_secrets,
 )
 
@@ -60,6 +62,17 @@ def test_credentials_of_a_slot_are_where_its_secrets_are_read() -> None:
     assert sources["API_KEY"]["path"] == found["secrets_path"]
     assert found["database_roles"] == ["agent_api_green", "agent_api_owner"]
     assert slot_credentials(SPECS["plain"], "blue")["database_roles"] == []
+
+
+def test_logins_are_those_of_the_environment() -> None:
+    for role in ("blue", "green", "owner"):
+        logins = slot_logins(API, [role])
+        assert [login["service"] for login in logins] == ["postgresql", "redis"][: 1 if role == "owner" else 2]
+        for login, name in zip(logins, ("DATABASE_URL", "REDIS_URL")):
+            password = quote(SECRETS[login["secret"]], safe="")
+            assert f"://{login['user']}:{password}@" in environment(role)[name]
+            assert login["secret"] in secret_sources(API, role)
+    assert slot_logins(SPECS["plain"], ["blue", "owner"]) == []
 
 
 def test_each_slot_has_users_of_its_own() -> None:

@@ -54,7 +54,7 @@ def test_directories_come_back_at_boot(host):
 
 
 def test_the_modules_library_is_there(host):
-    host.run_expect([0], "/usr/bin/python3 -c 'import jmespath'")
+    host.run_expect([0], "/usr/bin/python3 -c 'import jmespath, psycopg2'")
 
 
 def test_an_app_is_removed_and_its_neighbour_stays(host):
