@@ -243,6 +243,13 @@ class Store:
             write(path, pair[1].encode(), 0o644)
         return not same
 
+    def remove(self, request: Request) -> bool:
+        """The key goes first: nobody serves a certificate without one."""
+        there = [path for path in reversed(self.paths(request)) if os.path.exists(path)]
+        for path in there if not self.check else ():
+            os.unlink(path)
+        return bool(there)
+
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)

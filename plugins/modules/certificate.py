@@ -16,12 +16,13 @@ description:
     (M(signalbox.platform.vault_pki)), instead of certificates.
   - O(operation=install) writes what was signed, then reloads the units that use it.
   - O(operation=given) writes certificates that the operator brought.
+  - O(operation=remove) removes the certificates and keys of the names in O(requests).
 options:
   operation:
     description: Step to take.
     type: str
     required: true
-    choices: [request, sign, sign_intermediate, install, given]
+    choices: [request, sign, sign_intermediate, install, given, remove]
   requests:
     description: The host's certificates; the same list for each operation.
     type: list
@@ -177,8 +178,8 @@ authority:
   returned: operations request, sign and sign_intermediate
   type: str
 changed_names:
-  description: Names whose certificate is another one than before.
-  returned: operations install and given
+  description: Names whose certificate is another one than before, or gone.
+  returned: operations install, given and remove
   type: list
   elements: str
 authority_changed:
@@ -208,7 +209,7 @@ REQUEST_SPEC = {
     "certificate": {"type": "str"},
     "private_key": {"type": "str", "no_log": True},
 }
-CHOICES = ["request", "sign", "sign_intermediate", "install", "given"]
+CHOICES = ["request", "sign", "sign_intermediate", "install", "given", "remove"]
 ARGUMENTS = {
     "operation": {"type": "str", "required": True, "choices": CHOICES},
     "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST_SPEC},
@@ -312,6 +313,12 @@ def given(module, requests):
     return {"changed": bool(changed or settled), "changed_names": [item.name for item in changed]}
 
 
+def remove(module, requests):
+    store = files.Store(module.params["directory"], module.check_mode)
+    changed = [item.name for item in requests if store.remove(item)]
+    return {"changed": bool(changed), "changed_names": changed}
+
+
 def reload_units(module, changed):
     """A unit that is not running, or not there yet, is passed over."""
     for unit in sorted({unit for item in changed for unit in item.reload}):
@@ -327,7 +334,7 @@ def reload_units(module, changed):
 
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    operations = dict(zip(CHOICES, (request, sign, sign_intermediate, install, given)))
+    operations = dict(zip(CHOICES, (request, sign, sign_intermediate, install, given, remove)))
     operation = operations[module.params["operation"]]
     try:
         requests = parse_requests(module.params["requests"])

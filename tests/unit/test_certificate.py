@@ -260,6 +260,17 @@ def test_given_pairs_that_are_refused(store: files.Store, authority: Authority) 
     assert not os.path.exists(store.paths(own)[0])
 
 
+def test_a_pair_is_removed_and_its_neighbours_stay(store: files.Store) -> None:
+    for name in ("gone", "kept"):
+        store.signing_request(rules.parse_request({"name": name, "dns": [f"{name}.test"]}))
+    gone = rules.parse_request({"name": "gone", "dns": ["gone.test"]})
+    (Path(store.directory) / "gone.crt").write_text("x")
+    assert files.Store(store.directory, check=True).remove(gone)
+    assert store.remove(gone)
+    assert not store.remove(gone)
+    assert sorted(os.listdir(store.directory)) == ["kept.key"]
+
+
 def test_an_intermediate_signs_for_hosts_and_not_for_authorities(
     store: files.Store, authority: Authority, tmp_path: Path
 ) -> None:
