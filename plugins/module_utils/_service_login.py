@@ -46,7 +46,8 @@ def postgresql_refusal(driver: Any, server: Server, user: str, database: str, pa
         finally:
             connection.close()
     except driver.Error as error:
-        return (str(error).strip().splitlines() or ["the server said nothing"])[-1]
+        # Reason and hint stand on lines of their own.
+        return " ".join(str(error).split()) or "the server said nothing"
 
 
 def redis_refusal(context: ssl.SSLContext, server: Server, user: str, password: str) -> str | None:

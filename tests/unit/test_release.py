@@ -243,6 +243,17 @@ def test_the_live_slot_cannot_be_emptied(platform: Platform) -> None:
     assert platform.refused("step", "run-2", step="x", slots={"red": None}).code == "bad_slot"
 
 
+def test_a_slot_that_was_left_to_its_streams_is_warm_again(platform: Platform) -> None:
+    platform.deploy("1.0")
+    platform.deploy("1.1")
+    begun = platform("begin", "run-3", release=release("1.2"))
+    slot = begun["idle"]
+    assert platform("step", "run-3", step="start", slots={slot: None})["state"]["slots"][slot] is None
+    done = platform("abort", "run-3", slots={slot: begun["state"]["slots"][slot]})
+    assert done["state"]["slots"][slot]["release"]["version"] == "1.0"
+    assert done["previous"]["version"] == "1.0"
+
+
 def test_a_held_lease_tells_who(platform: Platform) -> None:
     platform("begin", "run-1", owner="alice@laptop", lease_seconds=90)
     refused = platform.refused("begin", "run-2")

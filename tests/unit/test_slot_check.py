@@ -124,7 +124,7 @@ SERVER = service_login.Server("10.0.0.31", 5432, "/ca.crt")
     [
         (Driver(), None),
         (Driver(encrypted=False), "the session is not encrypted"),
-        (Driver(refusal="connection to server failed\nFATAL:  no such role\n"), "FATAL:  no such role"),
+        (Driver(refusal="connection failed: refused\n\tIs it running?\n"), "connection failed: refused Is it running?"),
         (Driver(refusal=""), "the server said nothing"),
     ],
 )
