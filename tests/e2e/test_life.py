@@ -160,12 +160,79 @@ def test_a_breach_in_the_bake_window_moves_traffic_back(driver: Driver) -> None:
     assert live_version(driver) == before
 
 
+def revision() -> str:
+    """Which migration the database has."""
+    query = "select version_num from alembic_version"
+    return on("data1", "runuser", "-u", "postgres", "--", "psql", "-XAtd", "agent_api", "-c", query)
+
+
+@pytest.mark.parametrize(
+    ("unit", "service"),
+    [("redis-server", "Redis"), pytest.param("postgresql@17-main", "PostgreSQL", marks=pytest.mark.proof)],
+)
+def test_a_release_stops_before_it_touches_anything_where_a_service_is_away(
+    driver: Driver, unit: str, service: str
+) -> None:
+    before, migrated = live_version(driver), revision()
+    on("data1", "systemctl", "stop", unit)
+    try:
+        result = driver.run("deploy", version=other_than(before), require_backup=False)
+    finally:
+        on("data1", "systemctl", "start", unit)
+    assert result.code != 0
+    said = " ".join(result.last_screen.split())
+    assert f"{service} at 10.203.0.31 does not take agent_api_" in said, result.last_screen
+    eventually(lambda: answers(driver))
+    assert (live_version(driver), revision()) == (before, migrated)
+    assert "Migrate the database once" not in result.output
+
+
+@pytest.mark.proof
+def test_a_slot_that_still_streams_is_not_replaced_unless_asked(driver: Driver, tmp_path: Path) -> None:
+    """A WebSocket that lasts longer than the app's spec says: the second release would cut it."""
+    before = live_version(driver)
+    following = other_than(before)
+    short = (CHECKOUT / "tests/e2e/two_apps.yml").read_text().split("  second-api:")[0]
+    apps = tmp_path / "apps.yml"
+    apps.write_text(short.replace("{max_seconds: 300}", "{max_seconds: 10}\n    drain: {deadline_seconds: 15}"))
+    here = ("-e", f"@{apps}")
+    stream = (
+        "--protocol",
+        "https",
+        "--connections",
+        "2",
+        "--rate",
+        "10",
+        "--websockets",
+        "2",
+        "--stream-seconds",
+        "150",
+    )
+    with driver.load(*stream) as load:
+        time.sleep(5)
+        driver.must("deploy", *here, version=following, bake_seconds=1)
+        refused = driver.run("deploy", *here, version=str(before), bake_seconds=1)
+        assert refused.code != 0
+        assert "-e cut_streams=true" in " ".join(refused.last_screen.split()), refused.last_screen
+        assert live_version(driver) == following
+        report = load.stop()
+    no_failure(report)
+    driver.must("rollback", version=str(before))
+    with driver.load(*stream, "--tolerate-errors") as load:
+        time.sleep(5)
+        driver.must("deploy", *here, version=following, bake_seconds=1)
+        driver.must("deploy", *here, version=str(before), bake_seconds=1, cut_streams=True)
+        load.stop()
+    assert live_version(driver) == before
+
+
 # -- killed in the middle -------------------------------------------------------------------------------------
 
 STEPS = (
     "Take the lease",
     "Bring every edge to the recorded state",
     "Resolve the image to its digest",
+    "Prove that the slot can be started on this host",
     "Make a restore point",
     "Migrate the database once",
     "Wait until the idle slot has no request in flight",
@@ -331,6 +398,8 @@ def test_two_apps_side_by_side_and_one_is_removed(driver: Driver, tmp_path: Path
     left = on("edge1", "ls", "/var/lib/signalbox/releases/second-api").split()
     assert left
     assert all(name.startswith("ledger-") for name in left), left
+    assert "second-api" not in on("app1", "nft", "list", "ruleset")
+    assert on("edge1", "find", "/etc/signalbox/tls", "-name", "second-api*") == ""
     assert SECOND not in on("edge1", "nginx", "-T")
     assert on("edge1", "find", "/run/signalbox/edge/keys", "/var/lib/signalbox/edge/keys", "-name", "second*") == ""
     assert [app["app"] for app in status(driver)["apps"]] == ["agent-api"]
