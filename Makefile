@@ -6,6 +6,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 $$HOME/.pyenv/versions/3.1[1-4]*/bin/python3 python3; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { echo "$$p"; exit; }; done; \
 	for p in python3.11 python3; do "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
+PYTHON_OR_ANY = $(if $(PYTHON),$(PYTHON),python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_VAULT_PASSWORD_FILE := $(CURDIR)/.lab/vault-password
 
@@ -42,6 +43,8 @@ bench: setup ## measure; prints figures, asserts nothing
 down: setup ## remove the lab hosts
 	python lab/lab.py down
 
+# With the machine's own Python: it has to work when .venv is gone or broken.
 clean: ## remove everything this project made or installed on the machine
-	@if [ -x .venv/bin/python ]; then .venv/bin/python lab/lab.py clean; fi
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
+	$(PYTHON_OR_ANY) -B lab/lab.py clean
+	rm -rf .venv .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache lab/api/.ruff_cache lab/api/.pytest_cache
+	find lab molecule plugins roles tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import grp
 import os
+import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -29,14 +29,12 @@ def install(packages: list[str]) -> None:
     say(f"installing {', '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     stream(as_root(["apt-get", "update"]), STATE / "apt-update.log", env=environment)
-    stream(
-        as_root(["apt-get", "install", "-y", "--no-install-recommends", *packages]),
-        STATE / "apt-install.log",
-        env=environment,
-    )
-    new = sorted(_installed() - before)
-    with INSTALLED.open("a") as record:
-        record.writelines(f"{name}\n" for name in new)
+    options = ["-y", "--no-install-recommends", "-o", "APT::Keep-Downloaded-Packages=false"]
+    try:
+        stream(as_root(["apt-get", "install", *options, *packages]), STATE / "apt-install.log", env=environment)
+    finally:
+        with INSTALLED.open("a") as record:
+            record.writelines(f"{name}\n" for name in sorted(_installed() - before))
 
 
 def _installed() -> set[str]:
@@ -46,6 +44,7 @@ def _installed() -> set[str]:
 def ensure() -> None:
     if answers():
         return
+    _refuse_who_may_not_use_it()
     if shutil.which("dockerd") is None:
         # Debian 13 has split the client off; Debian 12 has not.
         has_client_package = run(["apt-cache", "show", "docker-cli"], check=False).returncode == 0
@@ -59,25 +58,51 @@ def ensure() -> None:
     _wait()
 
 
+def _refuse_who_may_not_use_it() -> None:
+    """Everything here and in the tests speaks to Docker itself: sudo for single commands would not do."""
+    if os.geteuid() == 0 or "DOCKER_HOST" in os.environ:
+        return
+    try:
+        allowed = grp.getgrnam("docker").gr_gid in os.getgroups()
+    except KeyError:
+        allowed = False
+    if not allowed:
+        raise LabError(
+            "this user may not use Docker: run it as root (`sudo make …`),"
+            " or join the group docker (`sudo usermod -aG docker $USER`) and log in again"
+        )
+
+
 def _start_by_hand() -> None:
     STATE.mkdir(exist_ok=True)
     _forget_dead_engine()
     say("starting dockerd")
     with (STATE / "dockerd.log").open("a") as log:
-        process = subprocess.Popen(
-            as_root(["dockerd"]), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        subprocess.Popen(
+            as_root(["dockerd", "--pidfile", str(PIDFILE)]),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    PIDFILE.write_text(str(process.pid))
 
 
 def _forget_dead_engine() -> None:
     """A killed engine leaves its process id behind, and the next refuses to start when another process has got it."""
-    recorded = Path("/run/docker.pid")
-    if not recorded.exists():
-        return
-    name = Path(f"/proc/{recorded.read_text().strip()}/comm")
-    if not name.exists() or name.read_text().strip() != "dockerd":
-        run(as_root(["rm", "-f", str(recorded)]))
+    if PIDFILE.exists() and _running() is None:
+        PIDFILE.unlink()
+
+
+def _running() -> int | None:
+    """The engine that was started here; its number may have gone to another process since."""
+    if not PIDFILE.exists():
+        return None
+    number = PIDFILE.read_text().strip()
+    try:
+        command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(number) if os.fsencode(PIDFILE) in command else None
 
 
 def _wait() -> None:
@@ -89,14 +114,39 @@ def _wait() -> None:
 
 
 def remove() -> None:
-    """Stops the engine that `ensure` started and removes the packages that it installed."""
-    if PIDFILE.exists():
-        with contextlib.suppress(ProcessLookupError):  # it may have ended already
-            os.kill(int(PIDFILE.read_text()), signal.SIGTERM)
-        PIDFILE.unlink()
-    if INSTALLED.exists():
-        packages = sorted(set(INSTALLED.read_text().split()))
-        if packages:
-            say(f"removing {len(packages)} packages that the lab installed")
-            stream(as_root(["apt-get", "purge", "-y", *packages]), STATE / "apt-purge.log")
-        INSTALLED.unlink()
+    """Removes the packages that were installed here, and stops the engine that was started here."""
+    packages = sorted(set(INSTALLED.read_text().split())) if INSTALLED.exists() else []
+    # Purging Docker deletes everything it keeps.
+    if "docker.io" in packages and answers() and (others := _of_others()):
+        raise LabError(
+            f"Docker stays, as it has what is not the lab's: {', '.join(others)}."
+            " Remove that, then run `make clean` again"
+        )
+    stop()
+    if packages:
+        say(f"removing {len(packages)} packages that the lab installed")
+        stream(as_root(["apt-get", "purge", "-y", *packages]), STATE / "apt-purge.log")
+    INSTALLED.unlink(missing_ok=True)
+
+
+def _of_others() -> list[str]:
+    """What is left in the engine; an anonymous volume that no container has is nobody's."""
+    containers = run(["docker", "ps", "--all", "--format", "container {{.Names}}"]).stdout.splitlines()
+    images = run(["docker", "images", "--format", "image {{.Repository}}:{{.Tag}}"]).stdout.splitlines()
+    volumes = run(["docker", "volume", "ls", "--format", "{{.Name}}"]).stdout.split()
+    named = [f"volume {name}" for name in volumes if not re.fullmatch("[0-9a-f]{64}", name)]
+    return [*containers, *images, *named]
+
+
+def stop() -> None:
+    """Stops the engine that was started here and waits for its end: packages of a running one cannot be purged."""
+    number = _running()
+    if number is not None:
+        say("stopping dockerd")
+        run(as_root(["kill", str(number)]))
+        deadline = time.monotonic() + 60
+        while _running() == number:
+            if time.monotonic() > deadline:
+                raise LabError(f"dockerd (process {number}) does not end; see {STATE / 'dockerd.log'}")
+            time.sleep(0.2)
+    PIDFILE.unlink(missing_ok=True)

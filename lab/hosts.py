@@ -153,3 +153,14 @@ def down(hosts: list[Host] | None = None) -> None:
     if wanted is None:
         run(["docker", "network", "rm", NETWORK], check=False)
     say(f"{len(names)} hosts removed")
+
+
+def remove() -> None:
+    """Removes every host, those of interrupted tests included, and the networks of the lab and the tests."""
+    containers = run(["docker", "ps", "--all", "--quiet", "--filter", f"label={images.LABEL}"]).stdout.split()
+    if containers:
+        run(["docker", "rm", "--force", "--volumes", *containers])
+    networks = run(["docker", "network", "ls", "--quiet", "--filter", f"label={LABEL}"]).stdout.split()
+    if networks:
+        run(["docker", "network", "rm", *networks])
+    say(f"{len(containers)} hosts and {len(networks)} networks removed")

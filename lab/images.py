@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,11 @@ HOST = "signalbox/lab-host:trixie"
 HOST_SOURCE = CHECKOUT / "lab/image"
 API_SOURCE = CHECKOUT / "lab/api"
 MACHINE_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+# On every image made here: what it was made of. Docker hands it down to build steps, images on top and containers.
+LABEL = "platform.signalbox.lab.inputs"
+UPSTREAM = "debian:trixie"
+# The classic builder keeps its steps as images, which can be found and removed; BuildKit's cache is one for everybody.
+BUILD = {**os.environ, "DOCKER_BUILDKIT": "0"}
 MIRROR = "http://deb.debian.org/debian"
 
 
@@ -22,12 +28,21 @@ def exists(name: str) -> bool:
     return run(["docker", "image", "inspect", name], check=False).returncode == 0
 
 
+def _inputs(name: str) -> str:
+    template = f'{{{{index .Config.Labels "{LABEL}"}}}}'
+    return run(["docker", "image", "inspect", "-f", template, name], check=False).stdout.strip()
+
+
 def ensure_base() -> None:
-    if exists(BASE):
+    if _inputs(BASE):
         return
-    say("fetching debian:trixie")
-    if run(["docker", "pull", "-q", "debian:trixie"], check=False).returncode == 0:
-        run(["docker", "tag", "debian:trixie", BASE])
+    say(f"fetching {UPSTREAM}")
+    was_there = exists(UPSTREAM)
+    if was_there or run(["docker", "pull", "-q", UPSTREAM], check=False).returncode == 0:
+        command = ["docker", "build", "-t", BASE, "--label", f"{LABEL}={UPSTREAM}", "-"]
+        run(command, stdin=f"FROM {UPSTREAM}\n", env=BUILD)
+        if not was_there:
+            run(["docker", "rmi", UPSTREAM])
         return
     if shutil.which("debootstrap") is None:
         engine.install(["debootstrap"])
@@ -40,7 +55,7 @@ def ensure_base() -> None:
         )
         archive = f"{folder}/root.tar"
         run(as_root(["tar", "-C", root, "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, "."]))
-        run(["docker", "import", archive, BASE])
+        run(["docker", "import", "--change", f"LABEL {LABEL}={UPSTREAM}", archive, BASE])
         run(as_root(["rm", "-rf", root]))
 
 
@@ -62,9 +77,7 @@ def build(name: str, source: Path, arguments: dict[str, str]) -> None:
     """Builds an image unless one of the same content is there."""
     inputs = {key: value for key, value in arguments.items() if key != "REVISION"}
     digest = _digest(source, inputs)
-    label = "platform.signalbox.lab.inputs"
-    known = run(["docker", "image", "inspect", "-f", f'{{{{index .Config.Labels "{label}"}}}}', name], check=False)
-    if known.returncode == 0 and known.stdout.strip() == digest:
+    if _inputs(name) == digest:
         return
     say(f"building {name}")
     with tempfile.TemporaryDirectory(prefix="signalbox-build-") as folder:
@@ -76,10 +89,10 @@ def build(name: str, source: Path, arguments: dict[str, str]) -> None:
         (authorities / "README").write_text("Certificate authorities of the building machine.\n")
         for certificate in sorted(MACHINE_AUTHORITIES.glob("*.crt")):
             shutil.copy(certificate, authorities)
-        command = ["docker", "build", "-t", name, "--label", f"{label}={digest}"]
+        command = ["docker", "build", "-t", name, "--label", f"{LABEL}={digest}"]
         for key, value in arguments.items():
             command += ["--build-arg", f"{key}={value}"]
-        stream([*command, str(context)], STATE / f"build-{name.replace('/', '-').replace(':', '-')}.log")
+        stream([*command, str(context)], STATE / f"build-{name.replace('/', '-').replace(':', '-')}.log", env=BUILD)
 
 
 def _digest(source: Path, arguments: dict[str, str]) -> str:
@@ -104,8 +117,8 @@ def push(name: str, registry: str, repository: str, version: str, username: str,
 
 
 def remove() -> None:
-    """Removes every image that the lab built."""
-    names = run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()
-    ours = [name for name in names if name.startswith("signalbox/") or "/agent-api:" in name]
-    if ours:
-        run(["docker", "rmi", "--force", *ours])
+    """Removes every image that was made here and untagged build steps, whatever they are called; newest first."""
+    found = run(["docker", "images", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"]).stdout.split()
+    for image in dict.fromkeys(found):
+        run(["docker", "rmi", "--force", image])
+    say(f"{len(set(found))} images removed")

@@ -77,11 +77,16 @@ def _api(options: argparse.Namespace) -> None:
 
 
 def _clean(_options: argparse.Namespace) -> None:
+    if STATE.exists() and shutil.which("dockerd"):
+        engine.ensure()  # one that was started by hand does not survive a reboot, and what it keeps does
     if engine.answers():
-        hosts.down()
+        hosts.remove()
         images.remove()
+    hosts.VAULT_FILE.unlink(missing_ok=True)
     engine.remove()
     shutil.rmtree(STATE, ignore_errors=True)
+    if STATE.exists():
+        raise LabError(f"{STATE} cannot be removed: run `make clean` as the user who made it")
     say("nothing of the lab is left")
 
 

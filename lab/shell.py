@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ def say(text: str) -> None:
     print(f"lab {time.monotonic() - STARTED:5.1f}s  {text}", flush=True)
 
 
-def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+def run(
+    command: Sequence[str], *, stdin: str | None = None, check: bool = True, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=env)
     if check and result.returncode != 0:
         tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-25:])
         raise LabError(f"command failed ({result.returncode}): {' '.join(command)}\n{tail}")
@@ -41,8 +44,6 @@ def stream(command: Sequence[str], log: Path, *, env: dict[str, str] | None = No
 
 
 def as_root(command: Sequence[str]) -> list[str]:
-    import os
-
     if os.geteuid() == 0:
         return list(command)
     if shutil.which("sudo") is None:

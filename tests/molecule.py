@@ -17,6 +17,7 @@ def main(scenario: str, action: str = "test") -> int:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ANSIBLE_HOME": str(home),
+        "HOME": str(home),  # molecule's playbooks leave files of their jobs in it
         "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
         "MOLECULE_GLOB": str(CHECKOUT / "molecule/*/molecule.yml"),
         "PY_COLORS": "0",
