@@ -31,7 +31,9 @@ lab: setup ## start the lab hosts and make their secrets
 demo: setup ## run the main job and show what was measured
 	python lab/demo.py
 
-test: setup ## run all tests
+test: ## run all tests
+	@$(PYTHON_OR_ANY) tests/pythons.py
+	@$(MAKE) --no-print-directory setup
 	python tests/stages.py test
 
 prove: setup ## run the long proofs and write their report

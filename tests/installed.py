@@ -114,7 +114,9 @@ def answer(node: Node) -> str:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     home = tmp_path_factory.mktemp("installed")
-    made = Node(venv(CHECKOUT / ".cache/core-2.19", python_of("3.11"), REQUIREMENTS), home)
+    python = python_of("3.11")
+    assert python, "no Python 3.11: see tests/pythons.py"
+    made = Node(venv(CHECKOUT / ".cache/core-2.19", python, REQUIREMENTS), home)
     (home / "empty").mkdir()
     installed = made.command("ansible-galaxy", "collection", "install", "--offline", str(build(home)))
     assert installed.code == 0, installed.output
