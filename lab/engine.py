@@ -14,6 +14,9 @@ from shell import STATE, LabError, as_root, run, say, stream
 
 PIDFILE = STATE / "dockerd.pid"
 INSTALLED = STATE / "installed-packages"
+# What a purge of Docker's packages leaves; recorded with the packages where it was not there before.
+FOLDERS = ("/etc/cni", "/etc/docker", "/var/lib/containerd", "/var/lib/docker")
+GROUP = "group:docker"
 
 
 def answers() -> bool:
@@ -26,6 +29,7 @@ def install(packages: list[str]) -> None:
         raise LabError(f"install {', '.join(packages)} by hand: this machine has no apt-get")
     STATE.mkdir(exist_ok=True)
     before = _installed()
+    traces = [folder for folder in FOLDERS if not Path(folder).exists()] + ([] if _group() else [GROUP])
     say(f"installing {', '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     stream(as_root(["apt-get", "update"]), STATE / "apt-update.log", env=environment)
@@ -34,7 +38,14 @@ def install(packages: list[str]) -> None:
         stream(as_root(["apt-get", "install", *options, *packages]), STATE / "apt-install.log", env=environment)
     finally:
         with INSTALLED.open("a") as record:
-            record.writelines(f"{name}\n" for name in sorted(_installed() - before))
+            record.writelines(f"{name}\n" for name in [*sorted(_installed() - before), *traces])
+
+
+def _group() -> int | None:
+    try:
+        return grp.getgrnam("docker").gr_gid
+    except KeyError:
+        return None
 
 
 def _installed() -> set[str]:
@@ -62,11 +73,7 @@ def _refuse_who_may_not_use_it() -> None:
     """Everything here and in the tests speaks to Docker itself: sudo for single commands would not do."""
     if os.geteuid() == 0 or "DOCKER_HOST" in os.environ:
         return
-    try:
-        allowed = grp.getgrnam("docker").gr_gid in os.getgroups()
-    except KeyError:
-        allowed = False
-    if not allowed:
+    if _group() not in os.getgroups():
         raise LabError(
             "this user may not use Docker: run it as root (`sudo make …`),"
             " or join the group docker (`sudo usermod -aG docker $USER`) and log in again"
@@ -115,7 +122,9 @@ def _wait() -> None:
 
 def remove() -> None:
     """Removes the packages that were installed here, and stops the engine that was started here."""
-    packages = sorted(set(INSTALLED.read_text().split())) if INSTALLED.exists() else []
+    recorded = set(INSTALLED.read_text().split()) if INSTALLED.exists() else set()
+    folders = sorted(recorded.intersection(FOLDERS))
+    packages = sorted(recorded.difference(FOLDERS, [GROUP]))
     # Purging Docker deletes everything it keeps.
     if "docker.io" in packages and answers() and (others := _of_others()):
         raise LabError(
@@ -126,6 +135,10 @@ def remove() -> None:
     if packages:
         say(f"removing {len(packages)} packages that the lab installed")
         stream(as_root(["apt-get", "purge", "-y", *packages]), STATE / "apt-purge.log")
+    if "docker.io" in packages:
+        run(as_root(["rm", "-rf", *folders]))
+        if GROUP in recorded and _group():
+            run(as_root(["groupdel", "docker"]))
     INSTALLED.unlink(missing_ok=True)
 
 

@@ -110,16 +110,21 @@ def _running(host: Host) -> bool:
 
 
 def _start(host: Host) -> None:
-    command = ["docker", "run", "--detach", "--name", f"signalbox-{host.name}", "--hostname", host.name]
-    command += ["--label", LABEL, "--network", NETWORK, "--ip", host.address]
+    options = ["--label", LABEL, "--network", NETWORK, "--ip", host.address]
+    for port in host.ports:
+        options += ["--publish", f"127.0.0.1:{port}"]
+    boot(f"signalbox-{host.name}", host.name, *options)
+
+
+def boot(container: str, name: str, *options: str) -> None:
+    """Starts a container as a host with systemd."""
+    command = ["docker", "run", "--detach", "--name", container, "--hostname", name, *options]
     for capability in CAPABILITIES:
         command += ["--cap-add", capability]
     command += ["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"]
     command += ["--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/run/lock"]
     # Overlay on overlay is refused: Docker inside a host needs a volume of its own.
     command += ["--volume", "/var/lib/docker"]
-    for port in host.ports:
-        command += ["--publish", f"127.0.0.1:{port}"]
     run([*command, images.HOST])
 
 
