@@ -47,6 +47,7 @@ TEST: tuple[Stages, ...] = (
         "importer": [PYTHON, "tests/importer.py"],
     },
     {
+        "api": [PYTHON, "tests/api.py"],
         "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
         "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
         **{f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in SCENARIOS},

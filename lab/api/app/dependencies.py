@@ -50,7 +50,9 @@ class Dependency:
         if self.breaker.opened:
             raise DependencyUnavailable(self.name, "circuit breaker open")
         try:
-            return await self.breaker.call_async(self._attempts, operation, BACKOFF_SECONDS if retry else ())
+            backoff = BACKOFF_SECONDS if retry else ()
+            answer: T = await self.breaker.call_async(self._attempts, operation, backoff)
+            return answer
         except Exception as error:
             if not self.is_outage(error):
                 raise

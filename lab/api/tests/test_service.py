@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
 
 import pytest
+import redis
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -115,10 +117,16 @@ def test_a_websocket_needs_a_key(anonymous: TestClient) -> None:
 
 
 def test_read_only_mode_refuses_writes_alone(client: TestClient) -> None:
-    client.app.state.shared.read_only = True  # type: ignore[attr-defined]
-    refused = client.post("/api/v1/sessions", json={"title": "no"})
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-    assert client.get("/api/v1/sessions").status_code == 200
+    switch = client.app.state.shared.cache.key("read_only")  # type: ignore[attr-defined]
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as store:
+        store.set(switch, "1")
+        try:
+            time.sleep(1.5)  # it is looked at once a second
+            refused = client.post("/api/v1/sessions", json={"title": "no"})
+            assert (refused.status_code, refused.headers.get("retry-after")) == (503, "5")
+            assert client.get("/api/v1/sessions").status_code == 200
+        finally:
+            store.delete(switch)
 
 
 def test_metrics_name_what_monitoring_reads(client: TestClient) -> None:
