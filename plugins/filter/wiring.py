@@ -15,6 +15,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "edge_apps": _wiring.edge_apps,
+            "app_listeners": _wiring.app_listeners,
             "host_certificates": _wiring.host_certificates,
             "answered": _status_report.answered,
             "status_report": _status_report.report,

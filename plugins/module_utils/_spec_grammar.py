@@ -22,7 +22,7 @@ _MEMORY_UNITS = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _REPOSITORY_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 # Certificates and secrets of the platform's own services go by these names.
-_RESERVED_APPS = ("backup", "ca", "postgresql", "redis", "registry", "vault")
+_RESERVED_APPS = ("backup", "ca", "edge", "postgresql", "redis", "registry", "slots", "vault")
 _RESERVED_DATABASES = ("postgres", "template0", "template1")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import OWNER, cache_user_of, user_of
 
 SLOTS = ("blue", "green")
+# In the certificates with which edges and slots prove to each other what they are; playbooks/group_vars has them too.
+EDGE_NAME, SLOTS_NAME = "edge.signalbox.internal", "slots.signalbox.internal"
 Spec = Mapping[str, Any]
 Specs = Mapping[str, Spec]
 # App to name to value; empty strings stand in for what is missing, so that structures can be shown without secrets.
@@ -35,6 +37,15 @@ def edge_apps(specs: Specs, app_addresses: Sequence[str]) -> list[dict[str, Any]
             },
         }
         for name, spec in sorted(specs.items())
+    ]
+
+
+def app_listeners(specs: Specs) -> list[dict[str, Any]]:
+    """Input C(app_listeners): a port for each slot of each app."""
+    return [
+        {"name": f"{name}-{slot}", "port": port}
+        for name, spec in sorted(specs.items())
+        for slot, port in sorted(spec["slot_ports"].items())
     ]
 
 
@@ -160,6 +171,11 @@ def host_certificates(
 ) -> list[dict[str, Any]]:
     """Input C(certificates_requests) of a host in `groups`; `backup` tells whether the platform has a backup host."""
     requests = edge_certificates(specs) if "edge" in groups else []
+    if "edge" in groups:
+        # nginx loads it in its workers.
+        requests.append({"name": "edge", "dns": [EDGE_NAME, host], "group": "www-data", "key_mode": "0640"})
+    if "app" in groups:
+        requests.append({"name": "slots", "dns": [SLOTS_NAME, host], "addresses": [address]})
     if backup and ("backup" in groups or "postgresql" in groups):
         requests.append({"name": "backup", "dns": [host], "addresses": [address]})
     requests += [

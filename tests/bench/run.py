@@ -183,7 +183,7 @@ class Bench:
         port = inside("app1", "docker ps --format '{{.Ports}}' | grep -o ':54[0-9]*' | tr -d : | sort -u").split()
         started = time.monotonic()
         subprocess.run(["docker", "restart", "signalbox-app1"], check=True, capture_output=True)
-        ask = f"curl -fsS -m 2 http://{NETWORK[21]}:{{}}/health >/dev/null"
+        ask = "curl -fsS -m 2 http://127.0.0.1:{}/health >/dev/null"
         while not all(inside("app1", f"{ask.format(one)} && echo up || true").strip() for one in port):
             time.sleep(0.1)
             if time.monotonic() - started > 120:

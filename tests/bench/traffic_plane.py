@@ -28,7 +28,7 @@ server {{
   include signalbox/app_common.conf;
   access_log /var/log/signalbox-edge/plain.jsonl signalbox buffer=64k flush=1s;
   location / {{
-    proxy_pass http://signalbox_{zone}_blue;
+    proxy_pass {scheme}://signalbox_{zone}_blue;
   }}
 }}
 server {{
@@ -45,7 +45,7 @@ server {{
       return 503;
     }}
     js_header_filter traffic.header;
-    proxy_pass http://signalbox_{zone}_$sb_slot;
+    proxy_pass {scheme}://signalbox_{zone}_$sb_slot;
   }}
 }}
 """
@@ -73,9 +73,11 @@ class Host:
 
 
 def add_listeners(host: Host, app: str, domain: str) -> None:
+    zone = app.replace("-", "_")
+    scheme = host.run(f"grep -om1 'https\\?://signalbox_{zone}_' /etc/nginx/signalbox/apps.conf").partition(":")[0]
     host.run(
         f"cat > {FILE}",
-        SERVERS.format(plain=PLAIN, plane=PLANE, app=app, domain=domain, zone=app.replace("-", "_")),
+        SERVERS.format(plain=PLAIN, plane=PLANE, app=app, domain=domain, zone=zone, scheme=scheme),
     )
     host.run(
         "cp -p /etc/nginx/nginx.conf /etc/nginx/nginx.conf.bench"

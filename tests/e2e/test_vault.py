@@ -193,7 +193,7 @@ def test_a_host_boots_and_serves_without_vault(driver: Driver) -> None:
     with vault_stopped():
         started = time.monotonic()
         restart("app1")
-        eventually(lambda: on("app1", "curl", "-fsS", "-m", "3", f"http://10.203.0.21:{live_port(driver)}/health"))
+        eventually(lambda: on("app1", "curl", "-fsS", "-m", "3", f"http://127.0.0.1:{live_port(driver)}/health"))
         print(f"reboot to serving without Vault: {time.monotonic() - started:.1f} s")
     assert answers(driver)
 

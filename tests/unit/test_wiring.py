@@ -148,6 +148,23 @@ def test_edge_reaches_each_slot_on_every_app_host() -> None:
     }
 
 
+def test_an_app_host_offers_each_slot_once() -> None:
+    listeners = _wiring.app_listeners(SPECS)
+    assert {"name": "agent-api-blue", "port": 54000} in listeners
+    assert len({listener["port"] for listener in listeners}) == len(listeners) == 2 * len(SPECS)
+
+
+def test_edges_and_slots_prove_what_they_are() -> None:
+    """By a name that none of the other hosts' certificates has, first: it becomes the common name."""
+    for groups, name, first in ((["edge"], "edge", _wiring.EDGE_NAME), (["app"], "slots", _wiring.SLOTS_NAME)):
+        requests = {one["name"]: one for one in _wiring.host_certificates(SPECS, groups, "host1", "10.0.0.9", "")}
+        assert requests[name]["dns"] == [first, "host1"]
+    for group in ("postgresql", "redis", "registry", "vault", "backup"):
+        names = str(_wiring.host_certificates(SPECS, [group], "host1", "10.0.0.9", "", True))
+        assert _wiring.EDGE_NAME not in names
+        assert _wiring.SLOTS_NAME not in names
+
+
 def test_a_removed_app_loses_its_logins_and_its_data_only_when_asked() -> None:
     kept, removed, dropped = (
         _wiring.databases(SPECS)[0],

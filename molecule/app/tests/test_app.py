@@ -75,3 +75,76 @@ def test_an_app_is_removed_and_its_neighbour_stays(host):
     assert left("kept") == kept
     assert host.run("docker network ls --format '{{.Name}}' --filter name=gone").stdout == ""
     assert play("--tags", "remove") == 0
+
+
+ASK = "curl -sS -m 5 --cacert {tls}/ca.crt --resolve slots.test:54010:{address}{who} https://slots.test:54010/health"
+# Connects as the edge does, and asks when it is told to: what was connected before a reload still answers.
+HELD = """
+import pathlib, socket, ssl, sys, time
+context = ssl.create_default_context(cafile='/etc/signalbox/tls/ca.crt')
+context.load_cert_chain('/etc/signalbox/tls/edge.crt', '/etc/signalbox/tls/edge.key')
+plain = socket.create_connection((sys.argv[1], 54010))
+with context.wrap_socket(plain, server_hostname='slots.test') as connection:
+    pathlib.Path('/run/held').touch()
+    while pathlib.Path('/run/held').exists():
+        time.sleep(0.05)
+    connection.sendall(b'GET /health HTTP/1.0\\r\\n\\r\\n')
+    print(connection.recv(200).split()[1].decode())
+"""
+
+
+@pytest.fixture
+def address(host):
+    return host.check_output("ip -4 -o address show eth0").split()[3].partition("/")[0]
+
+
+@pytest.fixture
+def slots(host):
+    """Slots that run; what they are called is in the scenario's playbook."""
+    play("--skip-tags", "remove")
+
+
+def ask(host, address, who=""):
+    names = f" --cert /etc/signalbox/tls/{who}.crt --key /etc/signalbox/tls/{who}.key" if who else ""
+    return host.run(ASK.format(tls="/etc/signalbox/tls", address=address, who=names))
+
+
+def test_only_the_edge_reaches_a_slot_and_only_over_tls(host, address, slots):
+    assert ask(host, address, "edge").rc == 0
+    assert ask(host, address).rc != 0
+    assert ask(host, address, "other").rc != 0
+    assert host.run(f"curl -sS -m 5 http://{address}:54010/health").rc != 0
+    listening = host.check_output("ss -Hltn sport = :54010").splitlines()
+    assert {line.split()[3] for line in listening} == {f"{address}:54010", "127.0.0.1:54010"}
+
+
+def test_a_slot_that_is_away_is_refused_before_the_handshake(host, address, slots):
+    """35: no TLS. Had a request been sent, the edge might not send it to another host."""
+    host.check_output("docker stop --time 0 kept-blue")
+    host.check_output("sleep 1")
+    assert ask(host, address, "edge").rc == 35
+    host.check_output("docker start kept-blue")
+    host.check_output("sleep 1")
+    assert ask(host, address, "edge").rc == 0
+
+
+def test_a_renewed_certificate_is_taken_and_no_connection_is_cut(host, address, slots):
+    served = f"openssl s_client -connect {address}:54010 </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    before = host.check_output(served)
+    held = host.check_output(
+        f"cat >/run/held.py <<'END'\n{HELD}END\n"
+        f"systemd-run --quiet --unit held python3 /run/held.py {address} && "
+        "timeout 10 sh -c 'until test -e /run/held; do sleep 0.1; done'"
+    )
+    assert held == ""
+    host.check_output("/var/tmp/certificates.sh renew 2>&1")
+    host.check_output(f'timeout 20 sh -c \'until [ "$({served})" != "{before}" ]; do sleep 0.2; done\'')
+    host.check_output("rm /run/held; timeout 10 sh -c 'while systemctl is-active -q held; do sleep 0.1; done'")
+    assert host.check_output("journalctl -u held -o cat").splitlines().count("200") == 1
+    assert ask(host, address, "edge").rc == 0
+
+
+def test_it_is_back_after_a_crash(host, address, slots):
+    host.check_output("systemctl kill --signal=KILL haproxy")
+    host.check_output(f"timeout 10 sh -c 'until ss -Hltn | grep -q {address}:54010; do sleep 0.1; done'; sleep 1")
+    assert ask(host, address, "edge").rc == 0
