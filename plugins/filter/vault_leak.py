@@ -11,11 +11,15 @@ description:
   - From what has leaked to the paths of Vault whose readers are of interest, and the names of the app's own secrets
     that need a new value.
 author: [Signalbox contributors (@signalbox)]
-positional: leaked, hosts, edges
+positional: app, leaked, hosts, edges
 options:
   _input:
-    description: App spec as P(signalbox.platform.app_spec#filter) returns it.
+    description: App specs as P(signalbox.platform.app_spec#filter) returns them.
     type: dict
+    required: true
+  app:
+    description: The app whose secret leaked; empty where it was the registry's or a host's.
+    type: str
     required: true
   leaked:
     description:
@@ -38,13 +42,14 @@ options:
 EXAMPLES = r"""
 - name: Show what the cache's passwords touch
   ansible.builtin.debug:
-    msg: "{{ signalbox_app_specs['agent-api'] | signalbox.platform.vault_leak('cache', groups['all']) }}"
+    msg: "{{ signalbox_app_specs | signalbox.platform.vault_leak('agent-api', 'cache', groups['all']) }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - C(paths) and C(secrets), a list each; C(clients), which of the clients' keys are refused from now on, or empty.
+    - C(paths), a list; C(apps), for each app that the leak touches its C(secrets) that get a new value, and C(clients),
+      which of its clients' keys are refused from now on, or empty. A host may read secrets of every app.
   type: dict
 """
 
@@ -55,9 +60,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_leak import UnknownLeak, leak
 
 
-def vault_leak(spec: Any, leaked: str, hosts: Any, edges: Any = ()) -> dict[str, Any]:
+def vault_leak(specs: Any, app: str, leaked: str, hosts: Any, edges: Any = ()) -> dict[str, Any]:
     try:
-        return leak(spec, str(leaked), list(hosts), list(edges))
+        return leak(specs, str(app), str(leaked), list(hosts), list(edges))
     except UnknownLeak as error:
         raise AnsibleFilterError(str(error)) from None
 

@@ -11,6 +11,7 @@ version_added: "0.1.0"
 description:
   - Reads the audit files on the Vault host, also those that were rotated and compressed, and adds up the reads of the
     given paths by identity and address. An identity is an AppRole, of a host or of the provisioner.
+  - A node of a cluster records what it answered itself. Ask every node.
   - What a host did with a secret after it read it is in no log of Vault's.
 options:
   paths:
@@ -19,12 +20,14 @@ options:
     elements: str
     required: true
   files:
-    description: Glob patterns of the audit files. One device is enough, all devices record the same.
+    description:
+      - Glob patterns of the audit files. All devices record the same, and what several have counts once; name all, for one
+        that was full has gaps.
     type: list
     elements: str
     default: [/var/log/openbao/audit.log*]
   since:
-    description: Time in UTC, RFC 3339, before which reads are passed over.
+    description: Time of RFC 3339, such as C(2026-11-22T00:00:00Z), before which reads are passed over.
     type: str
     default: ""
 attributes:
@@ -91,11 +94,13 @@ def main():
     names = sorted({name for pattern in module.params["files"] for name in glob.glob(pattern)})
     if not names:
         module.fail_json(
-            msg=f"No audit file at {', '.join(module.params['files'])}. Remedy: run this on the Vault host, and name "
-            "the files of one of vault_audit_devices."
+            msg=f"No audit file at {', '.join(module.params['files']) or 'any path'}. Remedy: run this on the Vault host, "
+            "and name the files of vault_audit_devices; where none is a file, look where syslog or the socket sends."
         )
     try:
         found = readers(lines_of(names), module.params["paths"], module.params["since"])
+    except ValueError as error:
+        module.fail_json(msg=f"since: {error}")
     except OSError as error:
         module.fail_json(msg=f"The audit log cannot be read: {error}")
     module.exit_json(changed=False, readers=[reader.report() for reader in found], table=table(found))
