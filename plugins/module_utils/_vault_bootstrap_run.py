@@ -62,6 +62,9 @@ class Bootstrap:
         server = self._server()
         try:
             status = server.seal_status()
+            peers = () if status["initialized"] or self._wanted.restore else self._initialised_peers()
+            if peers:
+                status = self._await_join(server)
             if self._automatic and status["initialized"] and status["sealed"]:
                 server.wait(min(self._site.wait_seconds, _UNSEAL_SECONDS))
                 status = server.seal_status()
@@ -74,7 +77,7 @@ class Bootstrap:
         }
         seen["seal"] = self._wanted.seal
         if not seen["initialised"]:
-            return Seen(peers_initialised=self._initialised_peers(), **seen, **common)
+            return Seen(peers_initialised=peers, **seen, **common)
         if not seen["sealed"] and common["credential"]:
             try:
                 self._login().revoke()
@@ -86,6 +89,15 @@ class Bootstrap:
             except (VaultError, BootstrapError) as error:
                 seen["login_problem"] = str(error)
         return Seen(**seen, **common)
+
+    def _await_join(self, server: Server) -> dict[str, Any]:
+        """A node that was made anew joins the others by itself, if it has their seal key and they have a leader."""
+        deadline = time.monotonic() + self._site.wait_seconds
+        while True:
+            status = server.seal_status()
+            if status["initialized"] or time.monotonic() > deadline:
+                return status
+            time.sleep(0.5)
 
     def _initialised_peers(self) -> tuple[str, ...]:
         found = []

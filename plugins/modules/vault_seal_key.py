@@ -11,12 +11,13 @@ version_added: "0.1.0"
 description:
   - O(operation=present) makes a key where there is none, or takes the one that is given, and seals it with
     C(systemd-creds). A key that is there is never replaced.
-  - O(operation=export) returns it, to be handed to another node; the task must have C(no_log).
+  - O(operation=export) returns it, to be handed to another node; the task must have C(no_log). So does O(operation=find),
+    with an empty text where there is none.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [present, export]
+    choices: [present, export, find]
     default: present
   path:
     description: The sealed credential; the file's name is the credential's.
@@ -49,7 +50,7 @@ EXAMPLES = r"""
 RETURN = r"""
 key:
   description: The key in base64.
-  returned: operation export
+  returned: operations export and find
   type: str
 """
 
@@ -95,7 +96,7 @@ def present(module, host):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "operation": {"type": "str", "choices": ["present", "export"], "default": "present"},
+            "operation": {"type": "str", "choices": ["present", "export", "find"], "default": "present"},
             "path": {"type": "path", "default": "/etc/credstore.encrypted/signalbox-vault-seal-key"},
             "key": {"type": "str", "no_log": True},
             "storage": {"type": "path", "default": "/var/lib/openbao"},
@@ -104,7 +105,9 @@ def main():
     )
     host = Host(module, "/var/lib/signalbox/vault", "signalbox-vault.service")
     try:
-        if module.params["operation"] == "export":
+        if module.params["operation"] == "find" and not os.path.exists(module.params["path"]):
+            module.exit_json(changed=False, key="")
+        if module.params["operation"] != "present":
             key = host.unseal(module.params["path"])
             module.exit_json(changed=False, key=base64.b64encode(key).decode())
         module.exit_json(changed=present(module, host))

@@ -96,6 +96,44 @@ def test_another_node_takes_over(leader, nodes) -> None:
     assert wait_for(lambda: all(node.check()[0] for node in nodes), 60)
 
 
+def test_clients_go_on_without_the_first_node(first, play):
+    """The host of the cluster's first node runs, its server is stopped: the others serve hosts and playbooks."""
+    token = first.login()
+    rights = {DATA: "read", "auth/token/lookup-self": "read", "auth/token/revoke-self": "update"}
+    policy = "".join(f'path "{path}" {{ capabilities = ["{right}"] }}\n' for path, right in rights.items())
+    assert first.api("POST", "sys/policies/acl/host-vault4", {"policy": policy}, token)[0] == 204
+    role = {"token_policies": ["host-vault4"], "token_no_default_policy": True, "secret_id_ttl": "1h"}
+    assert first.api("POST", "auth/approle/role/host-vault4", role, token)[0] == 204
+    code, text = play("client.yml")
+    assert code == 0, text
+    client = Node("vault4")
+    sources = {"API_KEY": {"kind": "kv", "path": "apps/agent-api/secrets", "key": "API_KEY"}}
+    fetch = f"echo '{json.dumps(sources)}' | /usr/local/libexec/signalbox/host-vault fetch"
+    first.sh("systemctl mask --runtime signalbox-vault && systemctl kill --signal=KILL signalbox-vault")
+    try:
+        began = time.monotonic()
+        assert json.loads(client.sh(fetch)) == CANARY["data"]
+        print(f"fetched in {time.monotonic() - began:.1f} s")
+        code, text = play("client.yml", extra={"renew": True})
+        assert code == 0, text
+        assert json.loads(client.sh(fetch)) == CANARY["data"]
+    finally:
+        first.sh("systemctl unmask --runtime signalbox-vault && systemctl start signalbox-vault")
+    assert wait_for(lambda: first.api("GET", "sys/health?standbyok=true")[0] == 200, 30)
+
+
+def test_who_read_a_secret_is_known_of_every_node(nodes, play) -> None:
+    code, text = play("operate.yml", extra={"entry": "readers", "vault_readers_of": [DATA]})
+    assert code == 0, text
+    assert "host-vault4" in text, "it was served by another node than the first"
+    assert text.count("identity") == len(nodes)
+    assert "NOT KNOWN" not in text
+    devices = [{"type": "file", "options": {"file_path": "/srv/elsewhere/audit.log"}}]
+    extra = {"entry": "readers", "vault_readers_of": [DATA], "vault_audit_devices": devices}
+    code, text = play("operate.yml", extra=extra)
+    assert (code, text.count("NOT KNOWN for this node: No audit file at /srv/elsewhere/audit.log*")) == (0, len(nodes))
+
+
 def test_a_renewed_certificate_needs_no_restart(first, nodes, play) -> None:
     before, process = first.serial(), first.main_pid()
     code, text = play("prepare.yml", extra={"certificates_renew_fraction": 1.1})
@@ -211,6 +249,7 @@ def test_a_snapshot_comes_back_on_a_fresh_host(leader, first, play) -> None:
     code, text = play("restore.yml", extra={**extra, "vault_restore_snapshot": str(local)})
     assert code != 0
     assert "serves already" in text
+    spare.sh("systemctl disable --now signalbox-vault signalbox-vault-check.timer signalbox-vault-snapshot.timer")
 
 
 def test_an_interrupted_snapshot_is_no_snapshot(leader) -> None:
@@ -222,3 +261,48 @@ def test_an_interrupted_snapshot_is_no_snapshot(leader) -> None:
     leader.sh(f"python3 -c \"{prove}('{directory}/{name}')\"")
     leader.sh(f"head -c 4000 {directory}/{name} >/tmp/short")
     assert "damaged" in leader.run(f"python3 -c \"{prove}('/tmp/short')\"").stderr
+
+
+def lose(node) -> None:
+    """As a host that was made anew: nothing of Vault's is left."""
+    node.sh("systemctl stop signalbox-vault")
+    node.sh("rm -rf /var/lib/openbao/* /etc/credstore.encrypted/signalbox-vault-s* /var/lib/signalbox/vault")
+    node.sh("rm -f /etc/credstore.encrypted/signalbox-vault-[cp]*")
+
+
+def shares() -> list[str]:
+    return [opened(operator, "share") for operator in ("alice", "bob")]
+
+
+def test_the_first_node_is_lost_and_joins_again(first, nodes, play) -> None:
+    lose(first)
+    code, text = play("converge.yml")
+    assert code != 0
+    assert "Give a quorum of recovery shares" in text, "it joined with the cluster's own seal key"
+    assert opened("alice", "seal_key") == first.unsealed("signalbox-vault-seal-key")
+    code, text = play("converge.yml", extra={"vault_recovery_shares": shares()})
+    assert code == 0, text
+    assert readable(first)
+    assert all(node.check()[0] for node in nodes)
+    code, text = play("converge.yml")
+    assert (code, "changed=1" in text) == (0, False), text
+
+
+def test_a_whole_cluster_comes_back_from_a_snapshot(first, nodes, play) -> None:
+    extra = {"target": "nodes", "vault_restore_snapshot": str(OPERATORS / "restored.snap")}
+    extra |= {"vault_recovery_shares": shares(), "vault_seal_key": opened("alice", "seal_key")}
+    lose(first)
+    code, text = play("restore.yml", extra=extra)
+    assert code != 0
+    assert "vault2 holds data of a cluster" in text
+    for node in nodes[1:]:
+        lose(node)
+    began = time.monotonic()
+    code, text = play("restore.yml", extra=extra)
+    assert code == 0, text
+    print(f"three nodes restored in {time.monotonic() - began:.0f} s")
+    assert readable(first)
+    assert all(node.check()[0] for node in nodes)
+    assert len(first.api("GET", "sys/storage/raft/autopilot/state", token=first.login())[1]["data"]["servers"]) == 3
+    code, text = play("converge.yml")
+    assert code == 0, text
