@@ -10,8 +10,11 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   vault_address:
-    description: URL of Vault, such as C(https://10.0.0.9:8200).
-    type: str
+    description:
+      - URL of Vault, such as C(https://10.0.0.9:8200), or of each of its nodes. Where one does not serve, the next one is
+        asked.
+    type: list
+    elements: str
     required: true
   ca_file:
     description: Certificate of the authority that signed Vault's.

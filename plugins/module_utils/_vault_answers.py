@@ -23,6 +23,14 @@ class Refusal(VaultError):
         self.data: Mapping[str, Any] = answer.body.get("data") or {}
 
 
+class Unreachable(VaultError):
+    """A request without an answer; C(sent) tells whether the server may have got it."""
+
+    def __init__(self, message: str, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer of Vault."""
@@ -59,8 +67,15 @@ class Answer:
 
     @property
     def leaderless(self) -> bool:
-        """A node of a cluster that is electing a leader, which takes seconds."""
-        return self.status == 500 and any("active cluster node not found" in error for error in self.errors)
+        """A node of a cluster that is electing a leader, which takes seconds. It points at the one before, too."""
+        return self.status == 307 or (
+            self.status == 500 and any("active cluster node not found" in error for error in self.errors)
+        )
+
+    @property
+    def out_of_service(self) -> bool:
+        """What another node may do better: this one is leaderless, sealed, or has not joined yet."""
+        return self.leaderless or self.status in (501, 503)
 
 
 def _login_refused(said: str) -> str:
@@ -92,6 +107,11 @@ def _meaning(answer: Answer, method: str, path: str) -> str:
             "it is sealed, or has no active node. Remedy: restart its service where it unseals itself, else unseal it "
             "with the shares; then look at its journal"
         )
+    if answer.leaderless:
+        return (
+            "its cluster has no leader, or it cannot hand requests on to it. Remedy: see that most of the nodes run and "
+            "reach each other's cluster port; then they elect one in seconds"
+        )
     if answer.status == 501:
         return "it is not initialised. Remedy: run the role vault"
     if answer.status == 500 and said == "internal error":
@@ -109,7 +129,11 @@ def refusal(answer: Answer, method: str, path: str, address: str) -> Refusal:
     return Refusal(f"Vault at {address}: {_meaning(answer, method, path)}.", answer)
 
 
-def unreachable(reason: str, address: str, ca_file: str) -> VaultError:
+# What requests and the system say of a connection that never came about.
+_NEVER_SENT = ("NewConnectionError", "Connection refused", "ConnectTimeout", "certificate verify failed", "No route")
+
+
+def unreachable(reason: str, address: str, ca_file: str) -> Unreachable:
     """The error for a request that got no answer."""
     if "certificate has expired" in reason:
         what = "its certificate ended. Remedy: run the role certificates on the Vault host, which renews it"
@@ -124,7 +148,8 @@ def unreachable(reason: str, address: str, ca_file: str) -> VaultError:
         what = "it took too long to answer. Remedy: look at the load of the Vault host and at Vault's journal"
     else:
         what = f"it does not answer ({_tail(reason)}). Remedy: start its service and look at its journal"
-    return VaultError(f"Vault at {address}: {what}.")
+    sent = not any(word in reason for word in _NEVER_SENT)
+    return Unreachable(f"Vault at {address}: {what}.", sent)
 
 
 def _tail(reason: str) -> str:

@@ -21,7 +21,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._vault_server i
 T = TypeVar("T")
 
 CONNECTION_OPTIONS: dict[str, Any] = {
-    "vault_address": {"type": "str", "required": True},
+    "vault_address": {"type": "list", "elements": "str", "required": True},
     "ca_file": {"type": "path", "default": "/etc/signalbox/tls/ca.crt"},
     "credential": {"type": "path", "default": paths.PROVISIONER_CREDENTIAL},
     "timeout_seconds": {"type": "float", "default": 30.0},
@@ -54,7 +54,8 @@ def unsealer(module: Module) -> Decrypt:
 
 def settings_of(module: Module) -> Settings:
     params = module.params
-    return Settings(params["vault_address"], params["ca_file"], params["credential"], params["timeout_seconds"])
+    first, *others = params["vault_address"] or [""]
+    return Settings(first, params["ca_file"], params["credential"], params["timeout_seconds"], tuple(others))
 
 
 def as_provisioner(module: Module, work: Callable[[Vault], T]) -> T:

@@ -16,6 +16,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils import _vault_p
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_answers import (
     Answer,
     Refusal,
+    Unreachable,
     VaultError,
     refusal,
     unreachable,
@@ -33,6 +34,9 @@ except ImportError:
 # A key-value mount that was made a moment ago refuses for about a second; a collision is over at once; an
 # election takes seconds.
 SETTLE_SECONDS = 15.0
+# A node that is gone is given up earlier than one that works.
+CONNECT_SECONDS = 5.0
+_READS = ("GET", "LIST")
 _MERGE = "application/merge-patch+json"
 
 
@@ -44,13 +48,18 @@ class Settings:
     ca_file: str
     credential: str = paths.PROVISIONER_CREDENTIAL
     timeout_seconds: float = 30.0
+    others: tuple[str, ...] = ()  # further nodes of the same cluster, asked where the one before does not serve
 
 
 class Vault:
-    """Requests to Vault; every refusal is a VaultError that says what to do."""
+    """Requests to Vault; every refusal is a VaultError that says what to do.
+
+    Of several nodes the next one is asked where one does not serve, and from then on.
+    """
 
     def __init__(self, settings: Settings, token: str = "") -> None:
         self.settings = settings
+        self._nodes = [settings.address, *settings.others]
         session = requests.Session()
         session.trust_env = False  # no proxy of the host's environment between a module and Vault
         session.verify = settings.ca_file  # hvac takes the session's word before its own argument
@@ -59,7 +68,8 @@ class Vault:
             url=settings.address,
             token=token,
             verify=settings.ca_file,
-            timeout=settings.timeout_seconds,
+            timeout=(min(CONNECT_SECONDS, settings.timeout_seconds), settings.timeout_seconds),
+            allow_redirects=False,  # to a leader that may be gone, with the token
             session=session,
             adapter=RawAdapter,
         )
@@ -120,13 +130,38 @@ class Vault:
     ) -> dict[str, Any]:
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            answer = self._ask(method, path, body, headers)
+            answer, address = self._ask_nodes(method, path, body, headers)
             if answer.ok:
                 return dict(answer.body)
             if (answer.upgrading or answer.collided or answer.leaderless) and time.monotonic() < deadline:
                 time.sleep(0.2)
                 continue
-            raise refusal(answer, method, path, self.settings.address)
+            raise refusal(answer, method, path, address)
+
+    def _ask_nodes(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
+    ) -> tuple[Answer, str]:
+        """The answer of the first node that serves, and which it is; where none does, what one of them said.
+
+        A write that a node may have got is not given to another.
+        """
+        said: tuple[Answer, str] | None = None
+        silence: Unreachable | None = None
+        for _turn in range(len(self._nodes)):
+            try:
+                answer, address = self._ask(method, path, body, headers), self._nodes[0]
+                if not answer.out_of_service:
+                    return answer, address
+                said = said if said and said[0].leaderless else (answer, address)
+            except Unreachable as error:
+                if error.sent and method not in _READS:
+                    raise
+                silence = silence or error
+            self._nodes = [*self._nodes[1:], self._nodes[0]]
+            self._client.url = self._nodes[0]
+        if said is None:
+            raise silence or VaultError("Vault has no address.")
+        return said
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -137,9 +172,9 @@ class Vault:
                 method, f"/v1/{path}", raise_exception=False, data=data, headers=dict(headers or {})
             )
         except requests.exceptions.RequestException as error:
-            raise unreachable(str(error), self.settings.address, self.settings.ca_file) from None
+            raise unreachable(str(error), self._nodes[0], self.settings.ca_file) from None
         except OSError as error:  # the file of the authority is not there
-            raise unreachable(str(error), self.settings.address, self.settings.ca_file) from None
+            raise unreachable(str(error), self._nodes[0], self.settings.ca_file) from None
         return Answer.of(answer.status_code, answer.text)
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import hvac
@@ -39,7 +40,7 @@ def load():
 
 
 host_vault = load()
-CONFIGURATION = {"address": "https://vault.test:8200", "ca_file": "/etc/signalbox/tls/ca.crt"}
+CONFIGURATION = {"addresses": ["https://vault.test:8200"], "ca_file": "/etc/signalbox/tls/ca.crt"}
 SECRET = "correct horse battery"
 
 
@@ -66,7 +67,7 @@ IDENTITY = {"role_id": "r", "secret_id": "s", "secret_id_accessor": "a", "issued
 
 def vault(**answers):
     client = Client({"auth/approle/login": LOGIN, **{key.replace("__", "/"): value for key, value in answers.items()}})
-    made = host_vault.Vault(CONFIGURATION, lambda _configuration: client, lambda _seconds: None)
+    made = host_vault.Vault(CONFIGURATION, lambda *_where: client, lambda _seconds: None)
     return made, client
 
 
@@ -115,6 +116,60 @@ def test_a_stumbling_server_is_asked_again_and_a_clear_no_is_not():
     with pytest.raises(host_vault.Failure):
         made.call("look", "get", "sys/x")
     assert len(client.calls) == 1
+
+
+ELECTING = hvac.exceptions.InternalServerError("local node not active but active cluster node not found")
+GONE = requests.exceptions.ConnectionError("refused")
+
+
+def cluster(*nodes):
+    """Nodes 1 and up, each with what it answers to sys/x."""
+    clients = {f"https://{number}.test:8200": Client({"sys/x": answers}) for number, answers in enumerate(nodes, 1)}
+    configuration = {**CONFIGURATION, "addresses": list(clients)}
+    pauses = []
+    made = host_vault.Vault(configuration, lambda _configuration, address: clients[address], pauses.append)
+    return made, [client.calls for client in clients.values()], pauses
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        GONE,
+        requests.exceptions.ConnectTimeout("slow"),
+        requests.exceptions.SSLError("certificate verify failed: certificate has expired"),
+        hvac.exceptions.VaultDown("Vault is sealed"),
+        hvac.exceptions.InternalServerError("internal error"),
+        ELECTING,
+        types.SimpleNamespace(status_code=307),
+    ],
+)
+def test_of_several_nodes_the_next_one_is_asked_at_once_and_then_first(fault):
+    made, calls, pauses = cluster(fault, {"data": 1}, {"data": 2})
+    assert [made.call("look", "get", "sys/x") for _ in range(2)] == [{"data": 1}] * 2
+    assert [len(each) for each in calls] == [1, 2, 0]
+    assert pauses == []
+
+
+def test_a_cluster_that_elects_is_waited_for_though_a_node_is_gone():
+    made, calls, pauses = cluster([GONE] * 9, [ELECTING, ELECTING, ELECTING, {"data": 1}], [ELECTING] * 9)
+    assert made.call("look", "get", "sys/x") == {"data": 1}
+    assert len(pauses) == 3
+    made, calls, pauses = cluster([GONE] * 9, [ELECTING] * 9, [GONE] * 9)
+    with pytest.raises(host_vault.Failure, match=r"1\.test.*does not answer.*2\.test.*no leader.*3\.test") as caught:
+        made.call("look", "get", "sys/x")
+    assert caught.value.code == host_vault.LEADERLESS
+    assert [len(each) for each in calls] == [host_vault.LEADERLESS_ATTEMPTS] * 3
+
+
+def test_a_clear_no_is_not_asked_of_another_node_and_neither_is_what_may_be_asked_once():
+    made, calls, _pauses = cluster(hvac.exceptions.Forbidden("permission denied"), {"data": 1})
+    with pytest.raises(host_vault.Failure, match="permission denied"):
+        made.call("look", "get", "sys/x")
+    made.call("look", "get", "sys/y")
+    made, more, _pauses = cluster(GONE, {"data": 1})
+    with pytest.raises(host_vault.Failure, match="does not answer"):
+        made.call("unwrap", "post", "sys/x", attempts=1)
+    assert [len(each) for each in (*calls, *more)] == [2, 0, 1, 0]
 
 
 def test_an_error_of_the_program_itself_is_not_hidden():
@@ -168,6 +223,7 @@ def test_all_that_is_missing_or_denied_is_named_at_once():
     with pytest.raises(host_vault.Failure) as caught:
         host_vault.read_sources(vault(**answers)[0], SOURCES)
     assert caught.value.code == host_vault.MISSING
+    assert "playbooks/site.yml makes what can be generated" in str(caught.value), "secrets.yml does nothing with a Vault"
     assert all(name in str(caught.value) for name in ("TOKEN", "database_blue", "cache_blue"))
     assert "API_KEY" not in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -301,7 +357,7 @@ def enrolled(server, tmp_path, monkeypatch):
     monkeypatch.setattr(host_vault, "IDENTITY", str(tmp_path / "credstore" / "signalbox-vault-identity"))
     monkeypatch.setattr(host_vault, "STATE_DIRECTORY", str(tmp_path / "state"))
     monkeypatch.setattr(host_vault, "SECRET_DIRECTORY", str(tmp_path / "run"))
-    configuration = {"address": server.address, "ca_file": server.ca_file, "certificate_directory": str(tmp_path)}
+    configuration = {"addresses": [server.address], "ca_file": server.ca_file, "certificate_directory": str(tmp_path)}
     return host_vault.Vault(configuration), Sealing(configuration)
 
 
@@ -378,7 +434,7 @@ def test_a_revoked_identity_is_told_from_a_missing_policy(server, enrolled):
 def test_sealed_and_stopped_servers_are_told_apart(tmp_path):
     vault_server = pytest.importorskip("vault_server")
     with vault_server.running(tmp_path / "bao", seal="shamir") as running:
-        configuration = {"address": running.address, "ca_file": running.ca_file}
+        configuration = {"addresses": [running.address], "ca_file": running.ca_file}
         asking = host_vault.Vault(configuration, sleep=lambda _seconds: None)
         running.client().sys.seal()
         with pytest.raises(host_vault.Failure) as sealed, asking.session(IDENTITY):
