@@ -27,14 +27,12 @@ def read(vault: Vault, layout: Mapping[str, Any]) -> State:
     mounts = {path.rstrip("/"): str(entry["type"]) for path, entry in (vault.get("sys/mounts") or {}).items()}
     approle, pki = f"auth/{paths.APPROLE_MOUNT}/role", f"{paths.PKI_MOUNT}/roles"
     settings = {path: vault.get(path) for path in SETTINGS if path.partition("/")[0] in mounts}
-    transit = vault.list(f"{paths.TRANSIT_MOUNT}/keys") if paths.TRANSIT_MOUNT in mounts else []
     static = vault.list(f"{paths.DATABASE_MOUNT}/static-roles") if paths.DATABASE_MOUNT in mounts else []
     wanted = [*layout["secrets"], *layout["removed"]["secrets"]] if paths.KV_MOUNT in mounts else []
     found_policies = _entries(vault, "sys/policies/acl", True)
     return State(
         mounts=mounts,
         settings={path: found for path, found in settings.items() if found is not None},
-        transit_keys=frozenset(transit),
         secrets={path: read_keys(vault, path) for path in wanted},
         policies={name: str(entry["policy"]) for name, entry in found_policies.items()},
         approles=_entries(vault, approle, True),

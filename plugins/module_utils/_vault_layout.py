@@ -20,7 +20,6 @@ Groups = Mapping[str, Sequence[str]]
 
 PASSWORD_LENGTH = 40
 CLIENT_KEY_LENGTH = 48
-TRANSIT_KEY = "backup"
 # The name by which the current key of an app's clients is read.
 CLIENT_KEY = "client_key"
 
@@ -40,7 +39,6 @@ def layout(
         "secrets": _secrets(kept, groups),
         "names": _names(kept, groups),
         "reads": _reads(kept, groups),
-        "transit_keys": [TRANSIT_KEY],
         "static_roles": _static_roles(kept),
         "hosts": {host: _host(kept, groups, host, addresses, registry) for host in sorted(addresses)},
         "removed": {"secrets": sorted(_app_secrets(gone)) if purge else [], "static_roles": _static_roles(gone)},
@@ -147,8 +145,6 @@ def _grants(specs: Specs, groups: Sequence[str], host: str) -> Iterator[policies
                     yield policies.source_grant(source)
         if "edge" in groups:
             yield from _edge_grants(spec)
-    if "backup" in groups:
-        yield from policies.transit_grants(TRANSIT_KEY)
     if "monitoring" in groups:
         yield from policies.HEALTH
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Keys of Vault's own: the key ring of its storage, its transit keys, and the provisioner's secret id."""
+"""Keys of Vault's own: the key ring of its storage, and the provisioner's secret id."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def rotate_ring(vault: Vault) -> int:
     """What is written from now on is encrypted with a new key; returns its term. Nothing is unreadable by that."""
     vault.post("sys/rotate", {})
     return int((vault.get("sys/key-status") or {})["term"])
-
-
-def rotate_transit(vault: Vault, names: Sequence[str]) -> dict[str, int]:
-    """A new version of each key; earlier ones still decrypt. Name to latest version."""
-    for name in names:
-        vault.post(f"{paths.TRANSIT_MOUNT}/keys/{name}/rotate", {})
-    return {name: int((vault.get(f"{paths.TRANSIT_MOUNT}/keys/{name}") or {})["latest_version"]) for name in names}
 
 
 def renew_provisioner(vault: Vault, prove: Callable[[str, str], None], keep: Callable[[dict[str, str]], None]) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 KV_MOUNT = "signalbox"
 DATABASE_MOUNT = "database"
 PKI_MOUNT = "pki"
-TRANSIT_MOUNT = "transit"
 APPROLE_MOUNT = "approle"
 
 DATABASE_CONNECTION = "postgresql"

@@ -18,7 +18,7 @@ TOKEN_SECONDS = 600
 TOKEN_MAXIMUM_SECONDS = 1800
 CERTIFICATE_SECONDS = 90 * DAY
 INTERMEDIATE_SECONDS = 3 * 365 * DAY
-# Vault's own keys renew themselves: that of its storage and those that encrypt for others.
+# The key of Vault's storage renews itself.
 ROTATION_SECONDS = 90 * DAY
 HOST_PREFIX = paths.host_role("")
 
@@ -40,7 +40,6 @@ class State:
 
     mounts: Mapping[str, str] = field(default_factory=dict)  # path -> type
     settings: Mapping[str, Data] = field(default_factory=dict)  # path of a configuration -> its values
-    transit_keys: frozenset[str] = frozenset()
     secrets: Mapping[str, Keys] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     approles: Mapping[str, Data] = field(default_factory=dict)
@@ -65,7 +64,6 @@ MOUNTS: dict[str, Data] = {
     paths.KV_MOUNT: {"type": "kv", "options": {"version": "2"}},
     paths.DATABASE_MOUNT: {"type": "database"},
     paths.PKI_MOUNT: {"type": "pki", "config": {"max_lease_ttl": f"{INTERMEDIATE_SECONDS}s"}},
-    paths.TRANSIT_MOUNT: {"type": "transit"},
 }
 
 # Two writers at once must not undo each other: every write names the version that it saw.
@@ -130,11 +128,6 @@ def plan(
 ) -> list[Step]:
     """The requests, in an order that works. `given` is path -> name -> value, of which only the names count here."""
     steps = [*_mounts(state), *_settings(state)]
-    for key in wanted["transit_keys"]:
-        if key not in state.transit_keys:
-            path = f"{paths.TRANSIT_MOUNT}/keys/{key}"
-            body = {"type": "aes256-gcm96", "auto_rotate_period": f"{ROTATION_SECONDS}s"}
-            steps.append(Step(f"make transit key {key}", "POST", path, body))
     steps.extend(_secrets(state, wanted["secrets"], given or {}, overwrite))
     for host, entry in wanted["hosts"].items():
         steps.extend(_host(state, host, entry))

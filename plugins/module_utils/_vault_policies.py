@@ -59,7 +59,7 @@ PROVISIONER = (
     *SELF,
     *(
         grant
-        for mount in (paths.KV_MOUNT, paths.DATABASE_MOUNT, paths.PKI_MOUNT, paths.TRANSIT_MOUNT)
+        for mount in (paths.KV_MOUNT, paths.DATABASE_MOUNT, paths.PKI_MOUNT)
         for grant in (
             Grant(f"sys/mounts/{mount}", ("create", "read", "update")),
             Grant(f"sys/mounts/{mount}/tune", ("read", "update")),
@@ -104,8 +104,6 @@ PROVISIONER = (
     Grant(f"{paths.PKI_MOUNT}/revoke", ("create", "update")),
     Grant(f"{paths.PKI_MOUNT}/tidy", ("create", "update")),
     Grant(f"{paths.PKI_MOUNT}/cert/*", ("read",)),
-    Grant(f"{paths.TRANSIT_MOUNT}/keys", ("list",)),
-    Grant(f"{paths.TRANSIT_MOUNT}/keys/*", ("create", "read", "update")),
     # The server's own care: raft, the key ring, sealing on purpose, cutting off every host's tokens, audit excerpts.
     Grant("sys/storage/raft/configuration", ("read",)),
     Grant("sys/storage/raft/remove-peer", ("create", "update")),
@@ -144,10 +142,6 @@ def source_grant(source: Mapping[str, str]) -> Grant:
 def certificate_grant(host: str) -> Grant:
     """A host signs certificates of its own names."""
     return Grant(f"{paths.PKI_MOUNT}/sign/{paths.host_role(host)}", ("create", "update"))
-
-
-def transit_grants(key: str) -> tuple[Grant, ...]:
-    return tuple(Grant(f"{paths.TRANSIT_MOUNT}/{verb}/{key}", ("create", "update")) for verb in ("encrypt", "decrypt"))
 
 
 def host_policy(grants: Iterable[Grant]) -> str:

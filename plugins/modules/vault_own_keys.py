@@ -9,16 +9,10 @@ module: vault_own_keys
 short_description: Give Vault itself new keys
 version_added: "0.1.0"
 description:
-  - Rotates the key ring of Vault's storage and the transit keys, and gives the provisioner a new secret id, after which
-    no earlier one is accepted. Nobody is disturbed, what was encrypted with earlier keys stays readable.
+  - Rotates the key ring of Vault's storage, and gives the provisioner a new secret id, after which no earlier one is
+    accepted. Nobody is disturbed, what was encrypted with earlier keys stays readable.
   - The new secret id is proven by a login and sealed to the host before the earlier ones are destroyed, so that the
     module may be killed at any moment and repeated.
-options:
-  transit_keys:
-    description: Names of the transit keys.
-    type: list
-    elements: str
-    default: []
 extends_documentation_fragment: signalbox.platform.vault_server
 attributes:
   check_mode:
@@ -34,7 +28,6 @@ EXAMPLES = r"""
 - name: Give Vault new keys
   signalbox.platform.vault_own_keys:
     vault_address: https://10.0.0.9:8200
-    transit_keys: [backup]
 """
 
 RETURN = r"""
@@ -42,10 +35,6 @@ ring_term:
   description: Number of the key ring's newest key.
   returned: not in check mode
   type: int
-transit_versions:
-  description: Transit key to its latest version.
-  returned: not in check mode
-  type: dict
 destroyed:
   description: How many earlier secret ids of the provisioner were destroyed.
   returned: not in check mode
@@ -82,17 +71,13 @@ def rotate(module, vault):
 
     return {
         "ring_term": own.rotate_ring(vault),
-        "transit_versions": own.rotate_transit(vault, params["transit_keys"]),
         "destroyed": own.renew_provisioner(vault, prove, keep),
     }
 
 
 def main():
     module = AnsibleModule(
-        argument_spec={
-            **CONNECTION_OPTIONS,
-            "transit_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-        },
+        argument_spec=dict(CONNECTION_OPTIONS),
         supports_check_mode=True,
     )
     if module.check_mode:

@@ -133,7 +133,6 @@ def test_an_edge_reads_the_keys_and_an_app_host_does_not(server, vault):
 def test_vaults_own_keys(vault):
     term = own.rotate_ring(vault)
     assert own.rotate_ring(vault) == term + 1
-    assert own.rotate_transit(vault, ["backup"]) == {"backup": 2}
 
 
 def test_the_provisioner_gets_a_new_secret_id_and_the_old_ones_end(server, vault):

@@ -292,10 +292,6 @@ FORBIDDEN: list[tuple[str, str, Any]] = [
     ("LIST", "pki/roles", None),
     ("GET", "pki/roles/host-app1", None),
     ("POST", "pki/revoke", {"serial_number": "00"}),
-    ("POST", "transit/encrypt/backup", {"plaintext": "eA=="}),
-    ("POST", "transit/decrypt/backup", {"ciphertext": "vault:v1:x"}),
-    ("GET", "transit/export/encryption-key/backup", None),
-    ("POST", "transit/keys/backup/rotate", {}),
     *(("POST", f"auth/approle/role/host-{host}/secret-id", {}) for host in HOSTS),
     *(("GET", f"auth/approle/role/host-{host}/{part}", None) for host in HOSTS for part in ("role-id", "")),
     *(("LIST", f"auth/approle/role/host-{host}/secret-id", None) for host in HOSTS),
@@ -333,11 +329,7 @@ ALLOWED = {
     "edge1": {*(("GET", path) for path in READS["edge1"]), ("POST", "pki/sign/host-edge1")},
     "data1": {("POST", "pki/sign/host-data1")},
     "mon1": {*(("GET", path) for path in READS["mon1"]), ("POST", "pki/sign/host-mon1")},
-    "backup1": {
-        ("POST", "transit/encrypt/backup"),
-        ("POST", "transit/decrypt/backup"),
-        ("POST", "pki/sign/host-backup1"),
-    },
+    "backup1": {("POST", "pki/sign/host-backup1")},
     "vault1": {("POST", "pki/sign/host-vault1")},
 }
 
@@ -369,8 +361,6 @@ def test_the_provisioner_reads_no_database_password_and_gets_no_secret_id_in_cle
         ("GET", "sys/storage/raft/snapshot", None),
         ("POST", "pki/intermediate/generate/exported", {"common_name": "x"}),
         ("POST", "pki/root/generate/exported", {"common_name": "x"}),
-        ("GET", "transit/export/encryption-key/backup", None),
-        ("POST", "transit/decrypt/backup", {"ciphertext": "vault:v1:x"}),
         ("POST", "sys/mounts/mine", {"type": "kv"}),
         ("DELETE", "sys/mounts/signalbox", None),
         ("GET", "sys/raw/core/cluster", None),
