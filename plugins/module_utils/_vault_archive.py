@@ -12,6 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -110,5 +111,7 @@ def _member(archive: str, member: str) -> Iterator[IO[Any]]:
             if entry is None:
                 raise KeyError(member)
             yield entry
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ArchiveError(f"The archive is damaged ({error}); get the reviewed file anew.") from None
     except (KeyError, tarfile.TarError) as error:
         raise ArchiveError(f"The archive holds no file {member} ({error}); correct vault_archive_member.") from None
