@@ -168,7 +168,7 @@ class Bootstrap:
         role_id = root.role_id(paths.PROVISIONER)
         secret_id = root.secret_id(paths.PROVISIONER, self._site.networks)
         provisioner = self._server()
-        provisioner.login(role_id, secret_id)
+        self._await_login(provisioner, role_id, secret_id)
         root.post("auth/token/revoke-self", {})
         if not provisioner.is_dead(token):
             raise BootstrapError("The root token was revoked and is still accepted; the bootstrap stops here.")
@@ -186,23 +186,18 @@ class Bootstrap:
         """The snapshot brings its own keys and tokens; the fresh server's root token ends with its storage."""
         with open(self._snapshot, "rb") as snapshot:
             root.restore(snapshot)
+        # The keys of the traffic between nodes are the snapshot's too: a start reads them, and others can join.
+        self._host.systemctl("restart")
         server = self._server()
+        self._await_answer(server)
         if not self._automatic:
             server.unseal(self._shares)
-        if not self._await_leader(server):
+        if not server.wait(self._site.wait_seconds, active=True):
             raise BootstrapError(
                 "The snapshot was restored and the server stays sealed: its seal key is another one than the "
                 "snapshot's, or an audit device has the snapshot's name and other options; see its journal."
             )
         self._recover()
-
-    def _await_leader(self, server: Server) -> bool:
-        """A restored server seals itself for a moment; where it does not return, a restart reads the storage anew."""
-        if server.wait(self._site.wait_seconds / 2, active=True):
-            return True
-        self._host.systemctl("restart")
-        self._await_answer(server)
-        return server.wait(self._site.wait_seconds, active=True)
 
     def _refresh(self) -> bool:
         """A newer release of this collection may know a newer policy."""
@@ -211,6 +206,18 @@ class Bootstrap:
             return server.lay_out(paths.PROVISIONER, PROVISIONER_POLICY)
         finally:
             server.revoke()
+
+    def _await_login(self, server: Server, role_id: str, secret_id: str) -> None:
+        """A node that follows knows what the leader wrote a moment later, and one that just joined needs longer."""
+        deadline = time.monotonic() + self._site.wait_seconds
+        while True:
+            try:
+                server.login(role_id, secret_id)
+                return
+            except Refusal as error:
+                if error.status != 400 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
 
     def _await_answer(self, server: Server) -> None:
         deadline = time.monotonic() + self._site.wait_seconds

@@ -11,8 +11,8 @@ version_added: "0.1.0"
 description:
   - O(operation=present) makes a key where there is none, or takes the one that is given, and seals it with
     C(systemd-creds). A key that is there is never replaced.
-  - O(operation=export) returns it, to be handed to another node; the task must have C(no_log). So does O(operation=find),
-    with an empty text where there is none.
+  - O(operation=export) returns it, to be handed to another node; the task must have C(no_log). So does
+    O(operation=find), with an empty text where there is none.
 options:
   operation:
     description: What to do.
