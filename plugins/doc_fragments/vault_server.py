@@ -11,8 +11,8 @@ class ModuleDocFragment:
 options:
   vault_address:
     description:
-      - URL of Vault, such as C(https://10.0.0.9:8200), or of each of its nodes. Where one does not serve, the next one is
-        asked.
+      - URL of Vault, such as C(https://10.0.0.9:8200), or of each of its nodes. Where one does not serve, the next one
+        is asked.
     type: list
     elements: str
     required: true

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _vault_paths as paths
 
-KINDS = ("clients", "vault", "hosts", "registry", "slots")
-# What may be rotated while nobody watches: nobody outside the platform holds the slots' credentials.
+KINDS = ("clients", "vault", "hosts", "certificates", "redis", "registry", "slots")
+# What may be rotated while nobody watches, for nobody outside the platform holds it: these kinds of credentials, and
+# the slots' and Redis's, which are told by their names.
 DUE = "due"
+_DUE_KINDS = ("vault", "hosts", "certificates")
 
 
 class UnknownKind(ValueError):
@@ -24,7 +26,7 @@ def choose(
     ages: Iterable[Mapping[str, Any]] = (),
     groups: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The kinds of KINDS in their order. `asked` is a list with commas; with C(due), slots as far as `ages` says so."""
+    """The kinds of KINDS in their order. `asked` is a list with commas; C(due) stands for what `ages` calls due."""
     words = [word.strip() for word in str(asked).split(",") if word.strip()]
     unknown = [word for word in words if word not in (*KINDS, DUE)]
     if unknown or not words:
@@ -35,13 +37,21 @@ def choose(
     if "registry" in words and groups is not None and not groups.get("registry"):
         raise UnknownKind("credentials names registry, and the inventory has no host in the group registry")
     chosen = {word for word in words if word != DUE}
-    if DUE in words and _slots_are_due(spec, ages):
-        chosen.add("slots")
+    if "redis" in words and groups is not None and not groups.get("redis"):
+        raise UnknownKind("credentials names redis, and the inventory has no host in the group redis")
+    if DUE in words:
+        chosen |= set(_due(spec, [entry for entry in ages if entry["due"]]))
     return [kind for kind in KINDS if kind in chosen]
 
 
-def _slots_are_due(spec: Mapping[str, Any], ages: Iterable[Mapping[str, Any]]) -> bool:
+def _due(spec: Mapping[str, Any], ages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     slots = {paths.app_cache(str(spec["name"]), slot) for slot in ("blue", "green")} if spec["cache"] else set()
     if spec["database"] is not None:
         slots |= {f"database {paths.database_role(spec, role)}" for role in paths.DATABASE_ROLES}
-    return any(entry["due"] and str(entry["name"]) in slots for entry in ages)
+    for entry in ages:
+        if str(entry["name"]) in slots:
+            yield "slots"
+        elif entry["name"] == paths.platform("redis"):
+            yield "redis"
+        elif entry.get("kind") in _DUE_KINDS:
+            yield str(entry["kind"])

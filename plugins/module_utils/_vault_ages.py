@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# A secret path is due after so many days where the inventory says nothing else.
+# A credential is due after so many days where the inventory says nothing else.
 DEFAULT_DAYS = 90
+# A host's identity lives thirty; below a third of that site.yml replaces it.
+DAYS = {"hosts": 20}
 
 
 @dataclass(frozen=True)
@@ -18,24 +20,41 @@ class Credential:
     """One credential, or the names of one path, which are rotated together."""
 
     name: str
-    kind: str  # database, cache, secrets, clients, platform
+    kind: str  # database, cache, secrets, clients, platform, hosts, vault, certificates, given_certificates, authority
     since: str  # RFC 3339, as Vault says it; empty where it never was
+    until: str = ""  # the end that it has by itself: it is due when less than a third of its life is left
+
+
+_EPOCH = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
+
+
+def _time(text: str) -> datetime.datetime | None:
+    """Vault writes nanoseconds, which Python's parser of old does not read."""
+    found = re.match(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", text)
+    if not found:
+        return None
+    return datetime.datetime.fromisoformat(f"{found.group(1)}T{found.group(2)}").replace(tzinfo=datetime.timezone.utc)
 
 
 def age_days(since: str, now: datetime.datetime) -> int | None:
-    """Whole days since then. Vault writes nanoseconds, which Python's parser of old does not read."""
-    found = re.match(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)", since)
-    if not found:
-        return None
-    then = datetime.datetime.fromisoformat(f"{found.group(1)}T{found.group(2)}").replace(tzinfo=datetime.timezone.utc)
-    return max(0, (now - then).days)
+    """Whole days since then."""
+    then = _time(since)
+    return None if then is None else max(0, (now - then).days)
+
+
+def limit_days(credential: Credential, days: Mapping[str, int]) -> int:
+    """After how many days it is due. What renews itself has a day's time for it."""
+    if not credential.until:
+        return int(days.get(credential.kind, DAYS.get(credential.kind, DEFAULT_DAYS)))
+    life = age_days(credential.since, _time(credential.until) or _EPOCH)
+    return (life or 0) * 2 // 3 + 1
 
 
 def ages(credentials: Iterable[Credential], days: Mapping[str, int], now: datetime.datetime) -> list[dict[str, object]]:
     """Age and limit of each, what is due first."""
     found: list[dict[str, object]] = []
     for credential in credentials:
-        age, limit = age_days(credential.since, now), int(days.get(credential.kind, DEFAULT_DAYS))
+        age, limit = age_days(credential.since, now), limit_days(credential, days)
         due = age is None or age >= limit
         found.append(
             {"name": credential.name, "kind": credential.kind, "age_days": age, "due_after_days": limit, "due": due}

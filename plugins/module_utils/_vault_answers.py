@@ -109,8 +109,8 @@ def _meaning(answer: Answer, method: str, path: str) -> str:
         )
     if answer.leaderless:
         return (
-            "its cluster has no leader, or it cannot hand requests on to it. Remedy: see that most of the nodes run and "
-            "reach each other's cluster port; then they elect one in seconds"
+            "its cluster has no leader, or it cannot hand requests on to it. Remedy: see that most of the nodes run "
+            "and reach each other's cluster port; then they elect one in seconds"
         )
     if answer.status == 501:
         return "it is not initialised. Remedy: run the role vault"

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 # Second and fraction: a fraction has as many digits as its writer likes, so that times do not sort as text.
 Moment = tuple[int, float]
@@ -46,7 +45,8 @@ class Reader:
 def readers(lines: Iterable[str], paths: Iterable[str], since: str = "") -> list[Reader]:
     """Every identity that asked for one of the paths, by path and time. `since` is RFC 3339.
 
-    A request that several devices recorded counts once. A line that is cut off, as a full disk leaves it, is passed over.
+    A request that several devices recorded counts once. A line that is cut off, as a full disk leaves it, is passed
+    over.
     """
     wanted, begin = set(paths), moment(since) if since else _EVER
     found: dict[tuple[str, str, str], Reader] = {}

@@ -19,9 +19,7 @@ class UnknownLeak(ValueError):
     """Names nothing that can leak; says what may be named."""
 
 
-def leak(
-    specs: Specs, app: str, leaked: str, hosts: Sequence[str], edges: Sequence[str] = ()
-) -> dict[str, Any]:
+def leak(specs: Specs, app: str, leaked: str, hosts: Sequence[str], edges: Sequence[str] = ()) -> dict[str, Any]:
     """What a leak touches.
 
     C(paths) as Vault's API has them, and C(apps): by name C(secrets), names of the app's own secrets to give a new
@@ -36,7 +34,9 @@ def leak(
     else:
         found = _of_app(specs[app], kind, name) if app in specs else None
         if found is None:
-            raise UnknownLeak(f"leaked is {leaked or 'missing'}; it must be one of {', '.join(_known(specs, app, hosts))}")
+            raise UnknownLeak(
+                f"leaked is {leaked or 'missing'}; it must be one of {', '.join(_known(specs, app, hosts))}"
+            )
         touched = {app: found}
     return {
         "paths": [path for one in touched.values() for path in one["paths"]],

@@ -17,12 +17,13 @@ description:
   - O(operation=install) writes what was signed, then reloads the units that use it.
   - O(operation=given) writes certificates that the operator brought.
   - O(operation=remove) removes the certificates and keys of the names in O(requests).
+  - O(operation=look) tells how long each certificate in O(directory) lives.
 options:
   operation:
     description: Step to take.
     type: str
     required: true
-    choices: [request, sign, sign_intermediate, install, given, remove]
+    choices: [request, sign, sign_intermediate, install, given, remove, look]
   requests:
     description: The host's certificates; the same list for each operation.
     type: list
@@ -182,16 +183,26 @@ changed_names:
   returned: operations install, given and remove
   type: list
   elements: str
+lives:
+  description: One entry for each certificate of the host, with its times; without them where it cannot be read.
+  returned: operation look
+  type: list
+  elements: dict
+  sample: [{name: redis, not_before: "2026-11-20T10:00:00+00:00", not_after: "2027-02-18T10:00:00+00:00"}]
 authority_changed:
   description: Whether the authority's certificate is another one than before.
   returned: operation install
   type: bool
 """
 
+import glob
+import os
+
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _certificate_files as files
 from ansible_collections.signalbox.platform.plugins.module_utils._certificate import (
+    RESERVED,
     CertificateError,
     parse_requests,
     reason_to_renew,
@@ -209,7 +220,7 @@ REQUEST_SPEC = {
     "certificate": {"type": "str"},
     "private_key": {"type": "str", "no_log": True},
 }
-CHOICES = ["request", "sign", "sign_intermediate", "install", "given", "remove"]
+CHOICES = ["request", "sign", "sign_intermediate", "install", "given", "remove", "look"]
 ARGUMENTS = {
     "operation": {"type": "str", "required": True, "choices": CHOICES},
     "requests": {"type": "list", "elements": "dict", "default": [], "options": REQUEST_SPEC},
@@ -319,6 +330,24 @@ def remove(module, requests):
     return {"changed": bool(changed), "changed_names": changed}
 
 
+def look(module, _requests):
+    lives = []
+    for path in sorted(glob.glob(os.path.join(module.params["directory"], "*.crt"))):
+        name = os.path.basename(path)[: -len(".crt")]
+        if name in RESERVED:
+            continue
+        try:
+            held = files.load_certificates(files.read(path), path)[0]
+            times = {
+                "not_before": held.not_valid_before_utc.isoformat(),
+                "not_after": held.not_valid_after_utc.isoformat(),
+            }
+        except CertificateError:
+            times = {}
+        lives.append({"name": name, **times})
+    return {"changed": False, "lives": lives}
+
+
 def reload_units(module, changed):
     """A unit that is not running, or not there yet, is passed over."""
     for unit in sorted({unit for item in changed for unit in item.reload}):
@@ -334,7 +363,7 @@ def reload_units(module, changed):
 
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    operations = dict(zip(CHOICES, (request, sign, sign_intermediate, install, given, remove)))
+    operations = dict(zip(CHOICES, (request, sign, sign_intermediate, install, given, remove, look)))
     operation = operations[module.params["operation"]]
     try:
         requests = parse_requests(module.params["requests"])

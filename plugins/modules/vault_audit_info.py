@@ -21,8 +21,8 @@ options:
     required: true
   files:
     description:
-      - Glob patterns of the audit files. All devices record the same, and what several have counts once; name all, for one
-        that was full has gaps.
+      - Glob patterns of the audit files. All devices record the same, and what several have counts once; name all, for
+        one that was full has gaps.
     type: list
     elements: str
     default: [/var/log/openbao/audit.log*]
@@ -94,8 +94,8 @@ def main():
     names = sorted({name for pattern in module.params["files"] for name in glob.glob(pattern)})
     if not names:
         module.fail_json(
-            msg=f"No audit file at {', '.join(module.params['files']) or 'any path'}. Remedy: run this on the Vault host, "
-            "and name the files of vault_audit_devices; where none is a file, look where syslog or the socket sends."
+            msg=f"No audit file at {', '.join(module.params['files']) or 'any path'}. Remedy: run this on the Vault "
+            "host, and name the files of vault_audit_devices; where none is a file, look where the others send."
         )
     try:
         found = readers(lines_of(names), module.params["paths"], module.params["since"])

@@ -9,8 +9,9 @@ module: vault_info
 short_description: Tell how old the credentials in Vault are
 version_added: "0.1.0"
 description:
-  - For every database login and every path of secrets of the layout, when it was last given a new value, and whether it
-    is due for a rotation. Reads no value.
+  - For every database login, path of secrets and host of the layout, for the provisioner, the key ring and the
+    authority in Vault, and for the certificates that hosts told of, since when it is what it is, and whether it is due
+    for a rotation. Reads no value.
 options:
   layout:
     description: The layout, as the filter P(signalbox.platform.vault_layout#filter) makes it.
@@ -18,10 +19,20 @@ options:
     required: true
   rotation_days:
     description:
-      - Kind of credential to days after which it is due; kinds are C(database), C(cache), C(secrets), C(clients) and
-        C(platform). A kind that is left out has 90 days.
+      - Kind of credential to days after which it is due; kinds are C(database), C(cache), C(secrets), C(clients),
+        C(platform), C(hosts) and C(vault). A kind that is left out has 90 days, C(hosts) 20 of the 30 that an
+        identity lives.
+      - Certificates (C(certificates), C(given_certificates), C(authority)) are due when less than a third of their life
+        is left, and a day has passed since.
     type: dict
     default: {}
+  certificates:
+    description:
+      - Certificates of hosts, each with C(name), C(not_before), C(not_after), and C(given) where the operator brought
+        it. One without times is of a host that did not answer, and counts as due.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment: signalbox.platform.vault_server
 attributes:
   check_mode:
@@ -58,28 +69,13 @@ import datetime
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.signalbox.platform.plugins.module_utils import _vault_paths as paths
-from ansible_collections.signalbox.platform.plugins.module_utils._vault_ages import Credential, ages, table
+from ansible_collections.signalbox.platform.plugins.module_utils import _certificate_files as files
+from ansible_collections.signalbox.platform.plugins.module_utils._certificate import CertificateError
+from ansible_collections.signalbox.platform.plugins.module_utils._vault_ages import ages, table
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_answers import VaultError
+from ansible_collections.signalbox.platform.plugins.module_utils._vault_credentials import credentials, of_hosts
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_module import CONNECTION_OPTIONS, as_provisioner
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_server import LIBRARY_ERROR
-
-
-def kind_of(path):
-    """apps/NAME/cache/SLOT, apps/NAME/secrets, apps/NAME/clients or platform/NAME."""
-    parts = path.split("/")
-    return parts[0] if parts[0] == "platform" else parts[2]
-
-
-def credentials(vault, layout):
-    found = []
-    for role in layout["static_roles"]:
-        entry = vault.get(f"{paths.DATABASE_MOUNT}/static-roles/{role}") or {}
-        found.append(Credential(f"database {role}", "database", str(entry.get("last_vault_rotation") or "")))
-    for path in sorted(set(layout["secrets"]) - {paths.platform("backup")}):  # for the life of its repository
-        entry = vault.get(f"{paths.KV_MOUNT}/metadata/{path}") or {}
-        found.append(Credential(path, kind_of(path), str(entry.get("updated_time") or "")))
-    return found
 
 
 def main():
@@ -88,15 +84,18 @@ def main():
             **CONNECTION_OPTIONS,
             "layout": {"type": "dict", "required": True},
             "rotation_days": {"type": "dict", "default": {}},
+            "certificates": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
-    if LIBRARY_ERROR:
-        module.fail_json(msg=missing_required_lib("hvac"), exception=LIBRARY_ERROR)
+    for library, error in (("hvac", LIBRARY_ERROR), ("cryptography", files.LIBRARY_ERROR)):
+        if error:
+            module.fail_json(msg=missing_required_lib(library), exception=error)
     try:
-        found = as_provisioner(module, lambda vault: credentials(vault, module.params["layout"]))
-    except VaultError as error:
+        found = as_provisioner(module, lambda vault: list(credentials(vault, module.params["layout"])))
+    except (VaultError, CertificateError) as error:
         module.fail_json(msg=str(error))
+    found += of_hosts(module.params["certificates"])
     result = ages(found, module.params["rotation_days"], datetime.datetime.now(datetime.timezone.utc))
     module.exit_json(changed=False, credentials=result, table=table(result))
 

@@ -223,7 +223,9 @@ def test_all_that_is_missing_or_denied_is_named_at_once():
     with pytest.raises(host_vault.Failure) as caught:
         host_vault.read_sources(vault(**answers)[0], SOURCES)
     assert caught.value.code == host_vault.MISSING
-    assert "playbooks/site.yml makes what can be generated" in str(caught.value), "secrets.yml does nothing with a Vault"
+    assert "playbooks/site.yml makes what can be generated" in str(caught.value), (
+        "secrets.yml does nothing with a Vault"
+    )
     assert all(name in str(caught.value) for name in ("TOKEN", "database_blue", "cache_blue"))
     assert "API_KEY" not in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -524,6 +526,11 @@ def test_a_certificate_is_renewed_when_due_and_left_alone_after(enrolled, server
     assert subprocess.run(verify, check=True, capture_output=True).returncode == 0
     host_vault.renew_certificates(vault_, host, said.append, time.time())
     assert len(said) == 1
+    before, pair = key.read_bytes(), certificate.read_bytes()
+    host_vault.renew_certificates(vault_, host, said.append, time.time(), every=True)
+    assert said[-1].endswith("renewed, since it was asked for")
+    assert certificate.read_bytes() != pair
+    assert (key.read_bytes() != before) is new_key
     assert not list(tmp_path.glob(".*"))
 
 

@@ -36,6 +36,7 @@ def test_what_is_named_in_the_order_of_work(asked: str, found: list[str]) -> Non
         ("apps/agent-api/clients", []),
         ("platform/registry", []),
         ("apps/agent-api/secrets", []),
+        ("platform/redis", ["redis"]),
         ("apps/plain/cache/blue", []),
         ("database plain_blue", []),
     ],
@@ -43,6 +44,15 @@ def test_what_is_named_in_the_order_of_work(asked: str, found: list[str]) -> Non
 def test_what_is_due_of_this_app(name: str, found: list[str]) -> None:
     assert choose("due", SPEC, due(name)) == found
     assert choose("due", PLAIN, due("database agent_api_owner", "apps/agent-api/clients")) == []
+
+
+@pytest.mark.parametrize("kind", ["vault", "hosts", "certificates"])
+def test_what_is_due_by_its_kind(kind: str) -> None:
+    entry = {"name": "identity app1", "kind": kind, "due": True}
+    assert choose("due", PLAIN, [entry]) == [kind]
+    assert choose("due", PLAIN, [{**entry, "due": False}]) == []
+    # An authority is renewed by site.yml, and what the operator brought by the operator.
+    assert choose("due", PLAIN, [{**entry, "kind": "authority"}, {**entry, "kind": "given_certificates"}]) == []
 
 
 def test_due_joins_what_is_named() -> None:
@@ -53,11 +63,13 @@ def test_a_registry_that_is_not_there() -> None:
     with pytest.raises(UnknownKind, match="group registry"):
         choose("registry", SPEC, (), {"registry": []})
     assert choose("registry", SPEC, (), {"registry": ["mon1"]}) == ["registry"]
+    with pytest.raises(UnknownKind, match="group redis"):
+        choose("redis", SPEC, (), {"redis": []})
 
 
 @pytest.mark.parametrize("asked", ["", ",", "slot", "clients,everything"])
 def test_unknown_words_are_refused_with_what_may_be_named(asked: str) -> None:
-    with pytest.raises(UnknownKind, match="clients, vault, hosts, registry, slots, or due"):
+    with pytest.raises(UnknownKind, match="clients, vault, hosts, certificates, redis, registry, slots, or due"):
         choose(asked, SPEC)
 
 

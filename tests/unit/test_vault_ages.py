@@ -25,6 +25,21 @@ def test_age(since: str, days: int | None) -> None:
     assert rules.age_days(since, NOW) == days
 
 
+@pytest.mark.parametrize(
+    ("credential", "limit"),
+    [
+        (("a", "database", "2026-11-20T11:00:00Z"), 90),
+        (("a", "hosts", "2026-11-20T11:00:00Z"), 20),
+        (("a", "vault", "2026-11-20T11:00:00Z"), 7),
+        # Two thirds of its life and a day, whatever is said of its kind.
+        (("a", "certificates", "2026-09-01T11:00:00+00:00", "2026-11-30T11:00:00+00:00"), 61),
+        (("a", "certificates", ""), 90),
+    ],
+)
+def test_the_limit(credential: tuple[str, ...], limit: int) -> None:
+    assert rules.limit_days(rules.Credential(*credential), {"vault": 7, "certificates": 90}) == limit
+
+
 def test_what_is_due_comes_first() -> None:
     credentials = [
         rules.Credential("a", "database", "2026-11-20T11:00:00Z"),

@@ -174,7 +174,10 @@ def test_a_write_that_a_node_may_have_got_is_given_to_no_other(server):
     """Whoever takes the request and says nothing may have done it; a read is asked of the next one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silent = Settings(
-            f"https://127.0.0.1:{listener.getsockname()[1]}", server.ca_file, timeout_seconds=0.5, others=(server.address,)
+            f"https://127.0.0.1:{listener.getsockname()[1]}",
+            server.ca_file,
+            timeout_seconds=0.5,
+            others=(server.address,),
         )
         with pytest.raises(VaultError, match="took too long"):
             Vault(silent, server.root_token).post("sys/rotate", {})

@@ -20,7 +20,10 @@ OWN = ["signalbox/data/apps/agent-api/secrets"]
 
 OTHER = {**SPEC, "name": "shop", "database": None, "secrets": {"TOKEN": {"generate": 32}}}
 SPECS = {"agent-api": SPEC, "shop": OTHER}
-OF_SHOP = [*(f"signalbox/data/apps/shop/cache/{slot}" for slot in ("blue", "green")), "signalbox/data/apps/shop/secrets"]
+OF_SHOP = [
+    *(f"signalbox/data/apps/shop/cache/{slot}" for slot in ("blue", "green")),
+    "signalbox/data/apps/shop/secrets",
+]
 
 
 def leak(leaked: str, edges: tuple[str, ...] = (), **changed: object) -> dict[str, object]:
