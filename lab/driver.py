@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import hosts
+import registry
 import secret_values
 from shell import CHECKOUT, STATE, LabError
 
@@ -135,6 +136,10 @@ class Driver:
             for inventory in self.inventories:
                 line += ["-i", str(inventory)]
         subprocess.run(line, cwd=CHECKOUT, env=self.environment, check=True)
+
+    def publish(self, versions: Mapping[str, str]) -> None:
+        """Puts versions of the reference API into the lab registry, each with its misbehaviour."""
+        registry.publish(list(self.inventories), versions)
 
     # -- the world outside ----------------------------------------------------------------------------------
 

@@ -70,10 +70,7 @@ def _image(_options: argparse.Namespace) -> None:
 
 def _api(options: argparse.Namespace) -> None:
     engine.ensure()
-    access = registry.access(_inventories(options))
-    name = images.ensure_api(options.version, options.chaos)
-    images.push(name, access.address, access.repository, options.version, access.username, access.password)
-    say(f"{access.repository}:{options.version} is in the lab registry")
+    registry.publish(_inventories(options), {options.version: options.chaos})
 
 
 def _clean(_options: argparse.Namespace) -> None:

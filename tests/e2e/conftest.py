@@ -43,10 +43,7 @@ def driver() -> Iterator[Driver]:
     platform.lab("up")
     platform.must("secrets")
     platform.must("site")
-    for version in GOOD:
-        platform.lab("api", version)
-    for version, chaos in BROKEN.items():
-        platform.lab("api", version, "--chaos", chaos)
+    platform.publish(dict.fromkeys(GOOD, "") | BROKEN)
     if live_version(platform) is None:
         platform.must("deploy", version="1.0.0")
     yield platform
