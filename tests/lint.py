@@ -26,7 +26,7 @@ COMMANDS = (
     ["ansible-lint", "--offline", "--strict"],
     ["antsibull-changelog", "lint"],
     ["antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml"],
-    *(["ansible-playbook", "--syntax-check", "-i", "inventories/lab", playbook] for playbook in PLAYBOOKS),
+    ["ansible-playbook", "--syntax-check", "-i", "inventories/lab", *PLAYBOOKS],
 )
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the stages of `make test`, `make prove` and `make bench`, and says how long each took.
 
-The stages of one group run three at a time, the longest first, as most of them wait for their own lab hosts; a stage
-under load is a group of its own.
+The stages of one group run three at a time, in their order: what tells of a mistake soonest, then the longest first, as
+most of them wait for their own lab hosts. A stage under load is a group of its own.
 
 stages.py test [STAGE ...]      only the named stages when given
 """
@@ -37,25 +37,25 @@ SCENARIOS = (
 )
 
 Stages = dict[str, list[str]]
+LAB = "lab"  # makes the image of the lab hosts
+NEED_NO_LAB = ("unit", "lint", "contract", "sanity", "importer")
 TEST: tuple[Stages, ...] = (
     {
+        LAB: [PYTHON, "lab/lab.py", "image"],
         "unit": [*PYTEST, "--timeout", "300", "-n", "2", "tests/unit"],
-        "lab": [PYTHON, "lab/lab.py", "image"],
         "lint": [PYTHON, "tests/lint.py"],
         "contract": [*PYTEST, "--timeout", "300", "tests/contract"],
         "sanity": [PYTHON, "tests/sanity.py"],
         "importer": [PYTHON, "tests/importer.py"],
-    },
-    {
-        "api": [PYTHON, "tests/api.py"],
-        "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
         "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
         **{f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in SCENARIOS},
+        "api": [PYTHON, "tests/api.py"],
+        "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
     },
     {"e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"]},
 )
 PROVE: tuple[Stages, ...] = (
-    {"lab": [PYTHON, "lab/lab.py", "image"]},
+    {LAB: [PYTHON, "lab/lab.py", "image"]},
     {"proofs": [*PYTEST, "tests/e2e", "-m", "proof"]},
 )
 BENCH: tuple[Stages, ...] = ({"bench": [PYTHON, "tests/bench/run.py"]},)
@@ -89,7 +89,20 @@ def _run_group(stages: Stages) -> list[Result]:
     if len(stages) == 1:
         return [_run(name, command, _say) for name, command in stages.items()]
 
+    lab_is_there = threading.Event()
+    if LAB not in stages:
+        lab_is_there.set()
+
     def run(name: str, command: list[str]) -> Result:
+        if name != LAB and name not in NEED_NO_LAB:
+            lab_is_there.wait()
+        try:
+            return show(name, command)
+        finally:
+            if name == LAB:
+                lab_is_there.set()
+
+    def show(name: str, command: list[str]) -> Result:
         _say(f"--- {name}: started, its output is in {_log(name)}\n")
         lines: list[str] = []
         result = _run(name, command, lines.append)
