@@ -40,6 +40,7 @@ class VaultServer:
 
     directory: Path
     seal: str = "static"
+    legacy_rekey: bool = False  # the paths that HashiCorp Vault has, and OpenBao no longer by itself
     root_token: str = ""
     unseal_keys: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
@@ -73,6 +74,7 @@ listener "tcp" {{
   cluster_address = "127.0.0.1:{self.cluster_port}"
   tls_cert_file = "{where}/server.crt"
   tls_key_file = "{where}/server.key"
+  disable_unauthed_rekey_endpoints = {str(not self.legacy_rekey).lower()}
 }}
 listener "unix" {{
   address = "{where}/operator.sock"
@@ -137,9 +139,11 @@ audit "file" "test" {{
 
 
 @contextmanager
-def running(directory: Path, seal: str = "static", initialise: bool = True) -> Iterator[VaultServer]:
+def running(
+    directory: Path, seal: str = "static", initialise: bool = True, legacy_rekey: bool = False
+) -> Iterator[VaultServer]:
     """A server that is up; `seal` is static or shamir."""
-    server = VaultServer(Path(directory), seal)
+    server = VaultServer(Path(directory), seal, legacy_rekey)
     try:
         server.start()
         if initialise:

@@ -44,6 +44,7 @@ class Site:
     networks: tuple[str, ...] = ()
     wait_seconds: float = 60.0
     audit_devices: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    kind: str = "openbao"
 
 
 class Bootstrap:
@@ -152,7 +153,7 @@ class Bootstrap:
         if self._automatic:
             shares = Shares("recovery", threshold, answer["recovery_keys_base64"])
         else:
-            shares = root.rotate_shares(answer["keys"][0], keys, threshold)
+            shares = root.rotate_shares(answer["keys"][0], keys, threshold, self._site.kind)
         escrow = None
         if self._site.seal_key:
             escrow = self._host.encrypt(self._wanted.pgp_keys, self._host.unseal(self._site.seal_key))

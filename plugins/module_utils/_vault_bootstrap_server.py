@@ -20,6 +20,8 @@ from ansible_collections.signalbox.platform.plugins.module_utils._vault_bootstra
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_server import Vault
 
+# Where shares are exchanged.
+_SHARES = {"openbao": "sys/rotate/root", "hashicorp": "sys/rekey"}
 _HEALTH = "sys/health?standbyok=true&perfstandbyok=true&sealedcode=200&uninitcode=200&drsecondarycode=200"
 
 
@@ -65,11 +67,15 @@ class Server(Vault):
                 break
         return status
 
-    def rotate_shares(self, present: str, keys: Sequence[str], threshold: int) -> Shares:
+    def rotate_shares(self, present: str, keys: Sequence[str], threshold: int, kind: str) -> Shares:
         """Unseal shares for their holders' eyes in place of the one share that is known here."""
         start = {"secret_shares": len(keys), "secret_threshold": threshold, "pgp_keys": list(keys)}
-        nonce = self.post("sys/rotate/root/init", start)["nonce"]
-        answer = self.post("sys/rotate/root/update", {"key": present, "nonce": nonce})
+        base = _SHARES[kind]
+        # HashiCorp's answers at once, OpenBao's below C(data).
+        began = self._request("POST", f"{base}/init", start)
+        nonce = (began.get("data") or began)["nonce"]
+        ended = self._request("POST", f"{base}/update", {"key": present, "nonce": nonce})
+        answer = ended.get("data") or ended
         if not answer.get("complete"):
             raise BootstrapError("The unseal shares could not be exchanged for the operators' own.")
         return Shares("unseal", threshold, answer["keys_base64"])

@@ -30,6 +30,13 @@ options:
     description: Where the provisioner's credential is sealed; the file's name is the credential's.
     type: path
     default: /etc/credstore.encrypted/signalbox-vault-provisioner
+  kind:
+    description:
+      - Which server it is. V(hashicorp) is experimental, for it was not run; its operators' shares are exchanged through
+        C(sys/rekey), OpenBao's through C(sys/rotate/root).
+    type: str
+    choices: [openbao, hashicorp]
+    default: openbao
   seal:
     description: How the server is unsealed.
     type: str
@@ -156,6 +163,7 @@ ARGUMENTS = {
     "vault_address": {"type": "str", "required": True},
     "ca_file": {"type": "path", "default": "/etc/signalbox/tls/ca.crt"},
     "credential": {"type": "path", "default": paths.PROVISIONER_CREDENTIAL},
+    "kind": {"type": "str", "choices": ["openbao", "hashicorp"], "default": "openbao"},
     "seal": {"type": "str", "choices": ["static", "transit", "shamir"], "default": "static"},
     "seal_key": {"type": "path", "no_log": False},
     "pgp_keys": {"type": "dict", "default": {}, "no_log": False},
@@ -187,6 +195,7 @@ def site_of(params):
         networks=tuple(params["networks"]),
         wait_seconds=params["wait_seconds"],
         audit_devices=tuple(params["audit_devices"]),
+        kind=params["kind"],
     )
 
 

@@ -259,9 +259,15 @@ def test_a_lost_provisioner_is_made_anew_by_a_quorum_and_only_by_one(tmp_path: P
         assert stage.provisioner().lookup_token()["data"]["policies"] == ["signalbox-provisioner"]
 
 
-def test_shamir_ends_with_shares_that_only_the_operators_can_open(tmp_path: Path, operators: Operators) -> None:
-    with running(tmp_path / "vault", seal="shamir", initialise=False) as server:
+@pytest.mark.parametrize("kind", ["openbao", "hashicorp"])
+def test_shamir_ends_with_shares_that_only_the_operators_can_open(
+    tmp_path: Path, operators: Operators, kind: str
+) -> None:
+    """HashiCorp's way to exchange shares is tried on the paths of it that OpenBao can still be told to serve."""
+    legacy = kind == "hashicorp"
+    with running(tmp_path / "vault", seal="shamir", initialise=False, legacy_rekey=legacy) as server:
         stage = Stage(tmp_path, server, Wanted(seal="shamir", pgp_keys=operators.keys))
+        stage.site = replace(stage.site, kind=kind)
         assert stage.run()[0].action == "initialise"
         assert stage.run()[0].action == "nothing"
         server.stop()
