@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import subprocess
 import urllib.parse
@@ -10,16 +12,22 @@ from pathlib import Path
 
 from driver import Driver
 
-# Where a value may be in clear: memory of its owner, as long as the owner runs or may be started.
+# Where a value may be in clear: memory of its owner, as long as the owner runs or may be started; and a host's key of a
+# certificate in its own file.
 OWN_MEMORY = re.compile(
-    r"^/run/(signalbox/|signalbox-edge/|credentials/|redis/|signalbox-redis/)"  # tmpfs, root's or the service's own
+    r"^/run/(signalbox/|credentials/|redis/|signalbox-(edge|redis|vault|postgresql|backup)/)"  # root's or the service's
+    r"|^/etc/signalbox/tls/[a-z0-9._-]+\.key$"
 )
+# What stands beside a secret in the same credential, and is none.
+NO_SECRETS = ("role", "role_id", "secret_id_accessor")
 
 # Reads patterns on standard input and keeps them in memory; prints every place where one stands.
 SEARCH = r"""
 p=$(mktemp -p /dev/shm); trap 'rm -f $p' EXIT; cat >$p
 found() { timeout 20 grep -qaFf $p "$@" 2>/dev/null; }
-grep -raoFl --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -f $p / 2>/dev/null
+# Of the top alone, and no links: whatever else is called proc, sys or dev is searched like any other directory.
+find / -mindepth 1 -maxdepth 1 \( -type d -o -type f \) ! -path /proc ! -path /sys -print0 |
+    xargs -0 grep -raFl --devices=skip --exclude=${p##*/} -f $p 2>/dev/null
 for file in /proc/[0-9]*/cmdline; do found $file && echo $file; done
 for file in /proc/[0-9]*/fd/*; do
     case $(readlink $file) in *'(deleted)') found $file && echo "$file (deleted)" ;; esac
@@ -33,15 +41,20 @@ true
 
 
 def known_secrets(driver: Driver) -> dict[str, str]:
-    """Name -> value: what the slots of every app host run with, and what the operator can read."""
+    """Name -> value: what the slots of every app host run with, what the operator reads, and what hosts keep sealed."""
     found = {
         f"{host} {slot} {name}": value
         for host in driver.group("app")
         for slot in ("blue", "green")
         for name, value in _environment(host, slot).items()
     }
-    for scope, name in (("agent-api", "client_key"), ("registry", "pull"), ("registry", "push"), ("redis", "monitor")):
-        found[f"{scope}/{name}"] = driver.secret(scope, name)
+    names = ["agent-api/client_key", "registry/pull", "registry/push", "redis/monitor"]
+    names += ["backup/cipher"] if driver.group("backup") else []
+    found.update({name: driver.secret(*name.split("/")) for name in names})
+    found["database owner"] = _owner_password(driver.group("app")[0])
+    for host in driver.group("all"):
+        found.update(_sealed(host))
+        found.update(_keys(host))
     return {name: value for name, value in found.items() if len(value) >= 16}
 
 
@@ -54,6 +67,41 @@ def _environment(host: str, slot: str) -> dict[str, str]:
         if password:
             secret[name] = urllib.parse.unquote(password)
     return secret
+
+
+def _owner_password(host: str) -> str:
+    """Of the login that migrates: nothing keeps it, and a host may ask for it."""
+    sources = {"owner": {"kind": "database", "role": "agent_api_owner"}}
+    said = on(host, "/usr/local/libexec/signalbox/host-vault", "fetch", stdin=json.dumps(sources))
+    return str(json.loads(said)["owner"])
+
+
+def _sealed(host: str) -> dict[str, str]:
+    """What the host keeps sealed: secret ids, the seal's key, the backup's passphrase, passwords of the kept state."""
+    script = (
+        "for path in /etc/credstore.encrypted/signalbox-*; do name=${path##*/}; [ -f $path ] || continue; "
+        'echo "$name $(systemd-creds decrypt --quiet --name=$name $path - | base64 -w 0)"; done'
+    )
+    found = {}
+    for line in on(host, "bash", "-c", script).splitlines():
+        name, _, encoded = line.partition(" ")
+        content = base64.b64decode(encoded)
+        assert content, f"{host}: {name} could not be opened"
+        try:
+            known = json.loads(content)
+        except ValueError:
+            known = None
+        if isinstance(known, dict):
+            found.update({f"{host} {name} {key}": str(text) for key, text in known.items() if key not in NO_SECRETS})
+        else:
+            found[f"{host} {name}"] = content.decode() if content.isascii() else encoded
+    return found
+
+
+def _keys(host: str) -> dict[str, str]:
+    """A line of each certificate's key that no other key has: what stands before it is the same in all of them."""
+    text = on(host, "bash", "-c", 'for path in /etc/signalbox/tls/*.key; do echo "$path $(sed -n 3p $path)"; done')
+    return {f"{host} {path}": line for path, _, line in (one.partition(" ") for one in text.splitlines()) if line}
 
 
 def on(host: str, *command: str, stdin: str | None = None, check: bool = True) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import signal
 import subprocess
 import time
@@ -256,7 +258,7 @@ def test_no_secret_is_anywhere_but_in_vault_and_its_owners_memory(driver: Driver
     assert len(values) >= 10, sorted(values)
     driver.must("revoke", leaked="clients/previous")
     said = driver.must(
-        "rotate", "-vvvv", "--diff", credentials="slots,clients,registry,hosts,vault", bake_seconds=1
+        "rotate", "-vvvv", "--diff", credentials="slots,clients,redis,registry,hosts,certificates,vault", bake_seconds=1
     ).output
     with caching(driver, tmp_path / "facts"):
         said += driver.must("site", "-vvvv", "--diff").output
@@ -271,12 +273,53 @@ def test_no_secret_is_anywhere_but_in_vault_and_its_owners_memory(driver: Driver
         assert readable_by_others(host, values.values()) == [], host
 
 
-def test_the_scan_finds_what_is_there(driver: Driver) -> None:
-    """The control: a secret put where none may be, and where others can read it, is found."""
-    values = {"seeded": "canary-7b1f0c9e5d6a4f28"}
-    on("app1", "sh", "-c", "umask 022; cat >/var/lib/leak", stdin=values["seeded"])
+# Each puts what it reads on standard input into one place and prints what to take away again.
+SEEDS = {
+    "a file": "umask 022; cat >/var/lib/leak; echo rm /var/lib/leak",
+    "a file below a directory named as a mount": (
+        "cd $(mktemp -d -p /var/lib leaks.XXX); mkdir dev proc; tee dev/leak >proc/leak; echo rm -r $PWD"
+    ),
+    "the journal": "systemd-cat -t leak; journalctl --sync; echo true",
+    "arguments": "read value; (exec -a $value sleep 600) </dev/null >/dev/null 2>&1 & echo kill $!",
+    "a deleted file that is open": (
+        "(exec 9>/var/lib/gone; cat >&9; rm /var/lib/gone; exec sleep 600 <&-) >/dev/null 2>&1 <&0 & "
+        "sleep 1; echo kill $!"
+    ),
+    "the engine": (
+        "read value; image=$(docker images --quiet | head -n 1); "
+        "docker create --quiet --name leak --env LEAK=$value $image >/dev/null; echo docker rm leak"
+    ),
+}
+FOUND_AT = {
+    "a file": r"/var/lib/leak",
+    "a file below a directory named as a mount": r"/var/lib/leaks\.\w+/(dev|proc)/leak",
+    "the journal": r"journal",
+    "arguments": r"/proc/\d+/cmdline",
+    "a deleted file that is open": r"/proc/\d+/fd/\d+ \(deleted\)",
+    "the engine": r"docker-inspect",
+}
+
+
+@pytest.mark.parametrize("place", SEEDS)
+def test_the_scan_finds_what_is_there(driver: Driver, place: str) -> None:
+    """The control of every place that is searched: a secret put there is found."""
+    value = f"canary-{secrets.token_hex(12)}"
+    undo = on("app1", "bash", "-c", SEEDS[place], stdin=f"{value}\n").strip()
     try:
-        assert places("app1", values.values()) == ["/var/lib/leak"]
-        assert readable_by_others("app1", values.values()) == ["/var/lib/leak"]
+        found = places("app1", [value])
+        assert [one for one in found if re.fullmatch(FOUND_AT[place], one)], found
+        if place == "a file below a directory named as a mount":
+            assert len(found) == 2, found
+        if place == "a file":
+            assert readable_by_others("app1", [value]) == ["/var/lib/leak"]
     finally:
-        on("app1", "rm", "/var/lib/leak")
+        on("app1", "bash", "-c", undo)
+
+
+def test_the_scan_knows_every_kind_of_secret(driver: Driver) -> None:
+    names = " ".join(known_secrets(driver))
+    wanted = ["DATABASE_URL", "REDIS_URL", "agent-api/client_key", "registry/push", "database owner", "/tls/vault.key"]
+    wanted += [f"signalbox-vault-{one}" for one in ("identity secret_id", "provisioner secret_id", "seal-key")]
+    if driver.group("backup"):
+        wanted += ["backup/cipher", "signalbox-backup-cipher", "signalbox-state", "/tls/backup.key"]
+    assert [one for one in wanted if one not in names] == []
