@@ -8,11 +8,13 @@ DOCUMENTATION = r"""
 module: postgresql_load
 short_description: Put a masked copy of another platform's database in the place of a database
 description:
-  - Loads an archive that the module M(signalbox.platform.backup) wrote with C(operation=masked), as the database's
-    owner, into a database beside the one that serves, counts its rows, and lets the two change names in one
-    transaction. Sessions of the former one end.
-  - Refuses an archive that was not masked, one of another database, and the server that the copy was taken of.
-  - What served until then stays as C(<database>_old) until the next time.
+  - With O(operation=load) an archive that the module M(signalbox.platform.backup) wrote with C(operation=masked) is
+    loaded, as the database's owner, into C(<database>_new), and its rows are counted. The database serves meanwhile.
+  - O(operation=exchange) lets the two change names in one transaction. Sessions of both end; new ones wait for it. What
+    served until then stays as C(<database>_old) until the next time.
+  - O(operation=undo) lets the database and C(<database>_old) change places again.
+  - Refuses an archive that was not masked, one of another database, and the server that the copy was taken of. A
+    database C(<database>_new) or C(<database>_old) is only touched where its comment says that this module made it.
   - Rights of the group roles are not in the copy; M(signalbox.platform.postgresql_layout) grants them.
 requirements: [python3-psycopg2]
 version_added: "0.1.0"
@@ -20,15 +22,19 @@ author: [Signalbox contributors (@signalbox)]
 attributes:
   check_mode:
     support: full
-    description: Checks the archive and the server, and loads nothing.
+    description: Checks the archive, the server and the names, and changes nothing.
   diff_mode:
     support: none
     description: Rows are not shown.
 options:
+  operation:
+    description: What to do.
+    type: str
+    choices: [load, exchange, undo]
+    default: load
   path:
-    description: The archive on the host, readable by O(user).
+    description: The archive on the host, readable by O(user). Required with O(operation=load).
     type: path
-    required: true
   database:
     description: Database whose place it takes.
     type: str
@@ -52,15 +58,20 @@ EXAMPLES = r"""
   signalbox.platform.postgresql_load:
     path: /var/lib/postgresql/agent_api.masked
     database: agent_api
+
+- name: Put it in the database's place
+  signalbox.platform.postgresql_load:
+    operation: exchange
+    database: agent_api
 """
 
 RETURN = r"""
 rows:
   description: Rows of each table.
-  returned: success, not in check mode
+  returned: operation load, not in check mode
   type: dict
 lines:
-  description: What was loaded, for people.
+  description: What was done, for people.
   returned: success, not in check mode
   type: list
   elements: str
@@ -95,34 +106,61 @@ def loading(module):
     return Load(connect, run, binaries, parameters["socket_directory"], parameters["port"])
 
 
+def load(module, work):
+    path, database = module.params["path"], module.params["database"]
+    origin = work.origin(path)
+    work.check(origin, database)
+    if module.check_mode:
+        return {}
+    rows = work.load(path, origin, database)
+    told = f"a masked copy of {origin['backup']}, {origin['target']}, is loaded: {sum(rows.values()):,} rows"
+    return {"rows": rows, "lines": [told]}
+
+
+def exchange(module, work):
+    database = module.params["database"]
+    if module.check_mode:
+        work.check_names(database)
+        return {}
+    work.exchange(database)
+    former = f'what {database} was is the database {database}_old; when it has served: DROP DATABASE "{database}_old"'
+    return {"lines": [f"{database} is the masked copy", former]}
+
+
+def undo(module, work):
+    database = module.params["database"]
+    if module.check_mode:
+        work.check_names(database)
+        return {}
+    work.undo(database)
+    return {"lines": [f"{database} is what it was before; what it was until now is the database {database}_old"]}
+
+
+OPERATIONS = {"load": load, "exchange": exchange, "undo": undo}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "operation": {"type": "str", "choices": list(OPERATIONS), "default": "load"},
+            "path": {"type": "path"},
             "database": {"type": "str", "required": True},
             "socket_directory": {"type": "path", "default": "/run/postgresql"},
             "port": {"type": "int", "default": 5432},
             "user": {"type": "str", "default": "postgres"},
         },
+        required_if=[("operation", "load", ["path"])],
         supports_check_mode=True,
     )
     if psycopg2 is None:
         module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)
-    path, database = module.params["path"], module.params["database"]
     try:
-        load = loading(module)
-        origin = load.origin(path)
-        load.check(origin, database)
-        if module.check_mode:
-            module.exit_json(changed=True)
-        rows = load.load(path, origin, database)
+        done = OPERATIONS[module.params["operation"]](module, loading(module))
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     except psycopg2.Error as error:
         module.fail_json(msg=f"PostgreSQL: {error.diag.message_primary or str(error).strip().splitlines()[0]}")
-    told = f"{database} is the masked copy of {origin['backup']}, {origin['target']}: {sum(rows.values()):,} rows"
-    former = f'what it was is the database {database}_old; when it has served: DROP DATABASE "{database}_old"'
-    module.exit_json(changed=True, rows=rows, lines=[told, former])
+    module.exit_json(changed=True, **done)
 
 
 if __name__ == "__main__":
