@@ -35,8 +35,8 @@ options:
   kind:
     description:
       - Kind of backup with O(operation=backup), C(full), C(diff) or C(incr); empty for the one that is due.
-      - Kind of target with O(operation=restore) and O(operation=masked), as with O(operation=drill); it has to be given
-        and not C(random).
+      - Kind of target with O(operation=restore) and O(operation=tables), as with O(operation=drill); it has to be given
+        and not C(random). With O(operation=masked) empty for C(latest).
       - Kind of target with O(operation=drill), C(random), C(latest), C(immediate), C(time), C(xid), C(name) or C(lsn);
         empty for C(random), a moment since the newest backup.
     type: str
@@ -143,12 +143,13 @@ status:
 
 import json
 import os
-import shutil
+import pwd
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _backup_report as report
+from ansible_collections.signalbox.platform.plugins.module_utils._handover import NotHandedOver, hand_over
 
 PROGRAM = "/usr/local/lib/signalbox/backup"
 # What stops and starts services, or writes where postgres must not.
@@ -213,10 +214,11 @@ def masked(module):
     if code != 0:
         module.fail_json(msg=last_words(error), code=code)
     answer = json.loads(out)
-    os.makedirs(FETCHED, mode=0o711, exist_ok=True)
-    path = os.path.join(FETCHED, os.path.basename(answer["path"]))
-    os.chown(answer["path"], int(os.environ.get("SUDO_UID", "0")), -1)
-    shutil.move(answer.pop("path"), path)
+    try:
+        owner, receiver = pwd.getpwnam("postgres").pw_uid, int(os.environ.get("SUDO_UID", "0"))
+        path = hand_over(answer.pop("path"), owner, FETCHED, receiver)
+    except (NotHandedOver, OSError) as error:
+        module.fail_json(msg=f"the copy could not be handed over: {error}")
     module.exit_json(changed=True, report=answer, path=path, lines=report.masked_lines(answer))
 
 
@@ -236,7 +238,7 @@ def status(module):
 KINDS = {
     "backup": ("", "full", "diff", "incr"),
     "restore": ("latest", "immediate", "time", "xid", "name", "lsn"),
-    "masked": ("latest", "immediate", "time", "xid", "name", "lsn"),
+    "masked": ("", "latest", "immediate", "time", "xid", "name", "lsn"),
     "tables": ("latest", "immediate", "time", "xid", "name", "lsn"),
     "drill": ("", "random", "latest", "immediate", "time", "xid", "name", "lsn"),
 }
