@@ -45,6 +45,8 @@ def problems(status: Mapping[str, Any], now: float) -> list[str]:
             found.append(f"the last {_WORDS[name]} {_ago(now - moment) + ' ago' if moment else 'never was'}")
     if any(entry["page_errors"] for entry in status["backups"]):
         found.append("a backup holds pages with wrong checksums: the database's disk may be failing")
+    if status.get("leftover"):
+        found.append("a killed drill or copy left what it had restored; the next backup or drill removes it")
     for name in ("run", "verify", "drill", "copy"):
         said = status.get(name)
         if said and not said.get("success"):
@@ -140,6 +142,8 @@ def masked_lines(copy: Mapping[str, Any]) -> list[str]:
     for table in copy["tables"]:
         masked = ", ".join(f"{name} {entry['method']}" for name, entry in table["columns"].items())
         told.append(f"{table['table']}: {table['rows']:,} rows" + (f"; {masked}" if masked else ""))
+    if copy["left_out"]:
+        told.append(f"left out with what depends on them: {', '.join(copy['left_out'])}")
     return [*told, f"the copy of {copy['database']} has {copy['bytes'] / 1048576:,.1f} MiB"]
 
 

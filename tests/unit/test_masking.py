@@ -6,6 +6,8 @@ import masking
 import pytest
 from masking import Column, Reference, Table
 
+from ansible_collections.signalbox.platform.plugins.module_utils import _spec_model
+
 PEOPLE = Table(
     "public",
     "people",
@@ -84,10 +86,21 @@ def test_names_are_quoted() -> None:
     assert "'it''s', json_build_object" in text
 
 
-def test_a_rule_that_changed_nothing_is_told() -> None:
+def test_a_value_or_a_row_that_stays_is_told() -> None:
     columns = {
-        "a": {"method": "filler", "values": 9, "telling": 9, "changed": 9},
-        "b": {"method": "filler", "values": 9, "telling": 0, "changed": 0},
-        "c": {"method": "filler", "values": 9, "telling": 5, "changed": 0},
+        "a": {"method": "filler", "values": 9, "unchanged": 0},
+        "b": {"method": "noise", "values": 9, "unchanged": 1},
     }
-    assert masking.untouched([{"table": "t", "columns": columns}]) == ["t.c: filler changed none of 5 values"]
+    assert masking.untouched([{"table": "t", "missed": 0, "columns": columns}]) == [
+        "t.b: noise left 1 of 9 values as is"
+    ]
+    assert masking.untouched([{"table": "t", "missed": 2, "columns": {}}]) == ["t: 2 rows could not be changed"]
+
+
+def test_the_spec_knows_the_methods_that_there_are() -> None:
+    assert masking.METHODS == _spec_model.MASKING
+
+
+def test_what_is_no_method_never_becomes_sql() -> None:
+    found = masking.problems([PEOPLE, VISITS], people(name="filler('x'); drop table people; --"))
+    assert any("is no method; there are keep, clear" in problem for problem in found), found

@@ -56,6 +56,8 @@ SETTINGS = "/etc/signalbox/backup.json"
 SETTLE_SECONDS = 30.0
 # A backup that is under way is waited for: it expires older ones at its end.
 COPY_WAIT_SECONDS = 7200.0
+# `status` looks whether a drill is under way.
+GLANCE_SECONDS = 5.0
 
 
 def settings(path: str = SETTINGS) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class Program:
 
     def backup(self, kind: str = "") -> None:
         with alone(self.known, "backup"):
+            self._tidy()
             try:
                 self._backup(kind)
             except Problem as problem:
@@ -207,7 +210,7 @@ class Program:
     # ---- drill -----------------------------------------------------------------------------------------------------
 
     def drill(self, wanted: targets.Target | None) -> dict[str, Any]:
-        with alone(self.known, "drill"):
+        with alone(self.known, "drill", GLANCE_SECONDS):
             try:
                 report = self._drill(wanted)
             except Problem as problem:
@@ -222,7 +225,7 @@ class Program:
         self._scratch_room(repository)
         run = Drill(
             repository,
-            Scratch(Path(self.known["scratch_directory"]), Path(self.known["binaries"])),
+            self._scratch(),
             float(self.known["heartbeat_seconds"]),
             float(self.known["archive_timeout_seconds"]),
             int(self.known["processes"]),
@@ -241,6 +244,21 @@ class Program:
             remedy = "enlarge the disk, or set pgbackrest_scratch_directory to another one"
             raise Problem(NO_ROOM, what, remedy)
 
+    def _scratch(self) -> Scratch:
+        return Scratch(Path(self.known["scratch_directory"]), Path(self.known["binaries"]))
+
+    def _leftover(self) -> bool:
+        """Whether a killed run left what it had restored, which may be what masking had yet to change."""
+        try:
+            with alone(self.known, "drill"):
+                return self._scratch().leftover
+        except Problem:
+            return False
+
+    def _tidy(self) -> None:
+        with contextlib.suppress(Problem), alone(self.known, "drill"):
+            self._scratch().remove()
+
     # ---- copies for staging ----------------------------------------------------------------------------------------
 
     def masked(self) -> dict[str, Any]:
@@ -251,13 +269,13 @@ class Program:
         repository = Repository(self.known["stanza"], self.known["scratch_configuration"])
         run = masking.Masking(
             repository,
-            Scratch(Path(self.known["scratch_directory"]), Path(self.known["binaries"])),
+            self._scratch(),
             passphrase(Path(self.known["keys_directory"], "cipher.conf")),
             int(self.known["processes"]),
             float(self.known["drill_seconds"]),
             say,
         )
-        with alone(self.known, "drill"):
+        with alone(self.known, "drill", GLANCE_SECONDS):
             self._scratch_room(repository)
             to = self.state / f"{database}.masked"
             return asdict(run.run(database, asked.get("rules") or {}, targets.target(asked), to, time.time()))
@@ -282,6 +300,7 @@ class Program:
             "verify": metrics.recall(self.state, "backup_verify"),
             "drill": metrics.recall(self.state, "backup_drill"),
             "copies": bool(self.known["copies_directory"]),
+            "leftover": self._leftover(),
             "copy": metrics.recall(Path(self.known["copies_directory"] or "/nowhere"), "backup_copy"),
         }
 

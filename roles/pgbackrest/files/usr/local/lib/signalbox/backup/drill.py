@@ -17,21 +17,10 @@ import targets
 from catalogue import Catalogue
 from problems import DAMAGED, NO_BACKUP, Problem
 from repository import Repository
-from scratch import Scratch
+from scratch import CONFINED, Scratch
 
 # On top of twice the archive timeout: transfer, and clocks that differ.
 ARCHIVE_LAG_SECONDS = 5.0
-# As superuser of a server that is thrown away: validation then looks at every row again.
-VALIDATE = """
-do $$ declare c record; begin
-  for c in select conrelid::regclass as relation, conname from pg_constraint join pg_class on pg_class.oid = conrelid
-           where contype in ('f', 'c') and convalidated and relkind = 'r' and not pg_is_other_temp_schema(relnamespace)
-             and connamespace::regnamespace::text not in ('pg_catalog', 'information_schema') loop
-    update pg_constraint set convalidated = false where conrelid = c.relation and conname = c.conname;
-    execute format('alter table %s validate constraint %I', c.relation, c.conname);
-  end loop;
-end $$
-"""
 
 
 @dataclass
@@ -105,8 +94,7 @@ class Drill:
         report.databases = scratch.databases()
         self._heartbeat(scratch, wanted, report, recovered)
         for database in report.databases:
-            validated = partial(scratch.ask, database, VALIDATE, self.seconds)
-            self._finding(report, f"constraints of {database}", validated)
+            self._finding(report, f"constraints of {database}", partial(self._validate, scratch, database))
         for check in self.checks:
             self._check(scratch, check, report)
         found = scratch.amcheck(self.processes, self.seconds)
@@ -114,6 +102,10 @@ class Drill:
         scratch.stop()
         found = scratch.checksums(self.seconds)
         report.findings += [f"checksums: {found}"] if found else []
+
+    def _validate(self, scratch: Scratch, database: str) -> None:
+        scratch.confine(database)
+        scratch.validate(database, self.seconds)
 
     def _heartbeat(self, scratch: Scratch, wanted: targets.Target, report: Report, recovered: float) -> None:
         try:
@@ -133,7 +125,7 @@ class Drill:
 
     def _check(self, scratch: Scratch, check: Mapping[str, str], report: Report) -> None:
         def ask() -> None:
-            answer = scratch.ask(check["database"], check["query"], self.seconds)
+            answer = scratch.ask(check["database"], check["query"], self.seconds, CONFINED)
             if answer != "t":
                 raise Problem(DAMAGED, f"it answered {answer[:80]!r} instead of true", "look at the data")
 

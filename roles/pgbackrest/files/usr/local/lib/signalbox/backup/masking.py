@@ -14,6 +14,7 @@ import hmac
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-import drill
 import targets
 from problems import BROKEN, DAMAGED, INPUT, NO_ROOM, Problem
 from repository import Repository
-from scratch import Scratch
+from scratch import CONFINED, Scratch
 
 METHODS = ("keep", "clear", "pseudonym", "email", "filler", "digits", "noise")
 # Whoever writes a column's comment says with this word that it may not stay as it is.
@@ -43,8 +43,11 @@ _TAKES = {
     "digits": _TEXTS,
     "noise": (*_INTEGERS, "numeric", "float4", "float8", *_MOMENTS),
 }
-# Below this many characters a made-up value may be the true one by chance.
-_TELLING = 6
+# What may stay: empty, or a number that is none.
+_TELLING = (
+    """'$.** ? (@.type() == "number" || (@.type() == "string" && @ != "" """
+    """&& !(@ like_regex "^-?(nan|infinity)$" flag "i")))'"""
+)
 
 # Partitions are their parent's; what an extension brings is its own.
 _LOOK = """
@@ -77,7 +80,33 @@ select coalesce(json_agg(json_build_object('schema', nspname, 'name', relname, '
     where conrelid = relation.oid and contype = 'f')) order by nspname, relname), '[]')
 from relation left join attribute on attrelid = relation.oid
 """
+# What would bring production's addresses and passwords, or what staging's owner may not make.
+_LEFT_OUT = """
+set search_path = pg_catalog;
+select coalesce(json_agg(what), '[]') from (
+  select 'foreign server ' || srvname from pg_foreign_server
+  union all select 'event trigger ' || evtname from pg_event_trigger) as found (what);
+do $$ declare name text; begin
+  for name in select srvname from pg_foreign_server loop execute format('drop server %I cascade', name); end loop;
+  for name in select evtname from pg_event_trigger loop execute format('drop event trigger %I', name); end loop;
+end $$;
+"""
+_PREPARE = f"""
+grant usage on schema signalbox_masking to {CONFINED};
+call signalbox_masking.pause_triggers();
+"""
+_FINISH = """
+call signalbox_masking.resume_triggers();
+drop schema signalbox_masking cascade;
+"""
+# Rows and indexes are written anew, beside what the largest table was and becomes, and its indexes' sorting.
+_LARGEST = 3
+_SIZES = """
+select pg_database_size(current_database()), coalesce(max(pg_total_relation_size(oid)), 0) from pg_class
+where relkind in ('r', 'm')
+"""
 _ORIGIN = """
+set search_path = pg_catalog;
 create schema signalbox_masked;
 create table signalbox_masked.origin (origin jsonb not null);
 comment on table signalbox_masked.origin is 'Where these rows come from, and that they were masked';
@@ -143,6 +172,7 @@ class Report:
     database: str
     path: str = ""
     bytes: int = 0
+    left_out: list[str] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
     restore_seconds: float = 0.0
     recovery_seconds: float = 0.0
@@ -208,6 +238,8 @@ def _column_problems(table: Table, rules: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} may not be null"
         elif method != "keep" and column.always:
             yield f"{name} is always generated as an identity: keep it"
+        elif method not in METHODS:
+            yield f"{name}: {method} is no method; there are {', '.join(METHODS)}"
         elif method in _TAKES and column.base not in _TAKES[method]:
             yield f"{name} is {column.type}, and {method} takes {', '.join(_TAKES[method])}"
 
@@ -259,37 +291,49 @@ def _one(value: str, base: str, method: str) -> str:
 
 
 def statement(table: Table, rules: Mapping[str, str]) -> str:
-    """SQL that masks a table and answers with its rows, and of each column the values and those that are others now."""
-    name = f"{identifier(table.schema)}.{identifier(table.name)}"
+    """SQL that masks a table and answers with its rows, and of each column the values and those that stayed."""
+    name = qualified(table)
     only = name if table.partitioned else f"only {name}"
-    answer = f"select json_build_object('table', {literal(table.called)}, 'rows', count(*), 'columns', "
+    about = f"'table', {literal(table.called)}, 'partitioned', {str(table.partitioned).lower()}"
+    alike = "'missed', 0, 'columns', json_build_object()"
+    none = f"select json_build_object({about}, 'rows', count(*), {alike}) from {only};\n"
     if not rules:
         # Others may refer to it, and are emptied themselves or refused.
-        return f"delete from {only};\n{answer}json_build_object()) from {only};\n"
-    masked = [column for column in table.written if rules[column.name] != "keep"]
+        return f"delete from {only};\n{none}"
+    masked = list(_masked(table, rules))
     if not masked:
-        return f"{answer}json_build_object()) from {only};\n"
+        return none
     fresh = ", ".join(
         f"{expression(column, rules[column.name])} as new_{number}, {identifier(column.name)}::text as old_{number}"
         for number, column in enumerate(masked)
     )
     moved = ", ".join(f"{identifier(column.name)} = fresh.new_{number}" for number, column in enumerate(masked))
+    # What the table holds then, which need not be what it was told to hold.
+    became = ", ".join(
+        f"old_{number}, t.{identifier(column.name)} as now_{number}" for number, column in enumerate(masked)
+    )
     counted = ", ".join(
         f"{literal(column.name)}, json_build_object('method', {literal(rules[column.name])},"
-        f" 'values', count(old_{number}), 'telling', count(*) filter (where length(old_{number}) >= {_TELLING}),"
-        f" 'changed', count(*) filter (where length(old_{number}) >= {_TELLING}"
-        f" and new_{number}::text is distinct from old_{number}))"
+        f" 'values', count(old_{number}), 'unchanged', count(*) filter (where"
+        f" case when old_{number} = now_{number}::text then jsonb_path_exists(to_jsonb(now_{number}), {_TELLING}) end))"
         for number, column in enumerate(masked)
     )
-    answer = f"{answer}json_build_object({counted})) from fresh;\n"
+    rows = "(select count(*) from fresh)"
     here = "t.tableoid = fresh.relation and t.ctid = fresh.place"
     return (
-        f"call signalbox_masking.pause_indexes({literal(name)});\n"
+        "begin;\n"
         f"with fresh as materialized (select tableoid as relation, ctid as place, {fresh} from {only}),\n"
-        f"moved as (update {only} as t set {moved} from fresh where {here})\n{answer}"
+        f"moved as (update {only} as t set {moved} from fresh where {here} returning {became})\n"
+        f"select json_build_object({about}, 'rows', {rows}, 'missed', {rows} - count(*),"
+        f" 'columns', json_build_object({counted})) from moved;\n"
         f"call signalbox_masking.make_indexes({literal(name)});\n"
         + "".join(_sequence(column, only) for column in masked if column.sequence)
+        + "commit;\n"
     )
+
+
+def _masked(table: Table, rules: Mapping[str, str]) -> Iterator[Column]:
+    return (column for column in table.written if rules and rules[column.name] != "keep")
 
 
 def _sequence(column: Column, table: str) -> str:
@@ -297,30 +341,36 @@ def _sequence(column: Column, table: str) -> str:
     return f"select setval({literal(column.sequence)}, {newest}) from {table} having count(*) > 0 \\g /dev/null\n"
 
 
+def qualified(table: Table) -> str:
+    return f"{identifier(table.schema)}.{identifier(table.name)}"
+
+
+def preparation(found: Sequence[Table], rules: Rules) -> str:
+    """What a superuser does before: no index and no trigger may act while values change."""
+    changed = [table for table in found if any(_masked(table, rules[table.called]))]
+    calls = [f"call signalbox_masking.pause_indexes({literal(qualified(table))});\n" for table in changed]
+    return "set search_path = pg_catalog;\n" + FUNCTIONS.read_text() + _PREPARE + "".join(calls)
+
+
 def script(found: Sequence[Table], rules: Rules, passphrase: str) -> str:
     """All of it, for psql. It goes in on standard input, for it holds the key."""
     key = hmac.new(passphrase.encode(), b"signalbox masking", hashlib.sha256).digest().ljust(64, b"\0")
     pads = {name: bytes(byte ^ mask for byte in key).hex() for name, mask in (("inner", 0x36), ("outer", 0x5C))}
-    # Neither triggers nor references of the tables may act while their values change.
-    head = [
-        r"\set VERBOSITY terse",
-        "set log_min_error_statement = panic;",
-        "begin;",
-        "set local session_replication_role = replica;",
-    ]
-    head += [f"set local signalbox.{name}_pad = '\\x{pad}';" for name, pad in pads.items()]
-    body = [statement(table, rules[table.called]) for table in found]
-    tail = ["drop schema signalbox_masking cascade;", "commit;\n"]
-    return "\n".join([*head, FUNCTIONS.read_text(), *body, *tail])
+    head = [r"\set VERBOSITY terse", "set session_replication_role = replica;"]
+    head += [f"set signalbox.{name}_pad = '\\x{pad}';" for name, pad in pads.items()]
+    return "\n".join([*head, *(statement(table, rules[table.called]) for table in found)])
 
 
 def untouched(report: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns whose rule changed none of their values."""
+    """Tables and columns in which a value stayed what it was."""
     return [
-        f"{table['table']}.{name}: {entry['method']} changed none of {entry['telling']} values"
-        for table in report
-        for name, entry in table["columns"].items()
-        if entry["telling"] and not entry["changed"]
+        *(f"{table['table']}: {table['missed']} rows could not be changed" for table in report if table["missed"]),
+        *(
+            f"{table['table']}.{name}: {entry['method']} left {entry['unchanged']} of {entry['values']} values as is"
+            for table in report
+            for name, entry in table["columns"].items()
+            if entry["unchanged"]
+        ),
     ]
 
 
@@ -346,14 +396,14 @@ class Masking:
             scratch.start(self.seconds)
             report.recovery_seconds = time.monotonic() - began
             began = time.monotonic()
-            self._mask(scratch, database, rules, report)
+            self._mask(scratch, database, rules, report, to)
             report.masking_seconds = time.monotonic() - began
             began = time.monotonic()
             self._dump(scratch, database, report, to)
             report.dump_seconds = time.monotonic() - began
         return report
 
-    def _mask(self, scratch: Scratch, database: str, rules: Rules, report: Report) -> None:
+    def _mask(self, scratch: Scratch, database: str, rules: Rules, report: Report, to: Path) -> None:
         if database not in scratch.databases():
             known = ", ".join(name for name in scratch.databases() if not name.startswith("template"))
             raise Problem(INPUT, f"there was no database {database} at that moment", f"there were {known}")
@@ -362,14 +412,32 @@ class Masking:
         if wrong:
             remedy = "name a rule for every column in database.masking of the app's spec; nothing has left the host"
             raise Problem(INPUT, f"masking of {database}: " + "; ".join(wrong), remedy)
+        self._room(scratch, database, to)
+        report.left_out = json.loads(scratch.run(database, _LEFT_OUT, self.seconds))
+        scratch.confine(database)
+        scratch.run(database, preparation(found, rules), self.seconds)
         self.say(f"masking {len(found)} tables")
-        said = scratch.run(database, script(found, rules, self.passphrase), self.seconds)
+        said = scratch.run(database, script(found, rules, self.passphrase), self.seconds, CONFINED)
+        scratch.run(database, _FINISH, self.seconds)
         report.tables = [json.loads(line) for line in said.splitlines() if line]
         same = untouched(report.tables)
         if same:
             raise Problem(DAMAGED, "; ".join(same), "choose another method, or keep; nothing has left the host")
         # References and checks hold for the made-up values as well.
-        scratch.ask(database, drill.VALIDATE, self.seconds)
+        scratch.validate(database, self.seconds)
+
+    def _room(self, scratch: Scratch, database: str, to: Path) -> None:
+        size, largest = map(int, scratch.ask(database, _SIZES).split("|"))
+        needed = {scratch.directory: size + _LARGEST * largest}
+        if os.stat(scratch.directory).st_dev == os.stat(to.parent).st_dev:
+            needed[scratch.directory] += size
+        else:
+            needed[to.parent] = size
+        for directory, bytes_ in needed.items():
+            free = shutil.disk_usage(directory).free
+            if free < bytes_:
+                what = f"{directory} has {free >> 20} MiB free, and masking {database} may need {bytes_ >> 20} MiB"
+                raise Problem(NO_ROOM, what, "enlarge the disk, or set pgbackrest_scratch_directory to another one")
 
     def _dump(self, scratch: Scratch, database: str, report: Report, to: Path) -> None:
         told = json.dumps({"backup": report.backup, "target": report.target, "masked": report.tables})

@@ -27,34 +27,50 @@ language sql stable strict parallel safe as $$
   select overlay(overlay(left(signalbox_masking.digest(value::text), 32) placing '4' from 13) placing '8' from 17)::uuid
 $$;
 
--- A permutation of the numbers with as many digits, so that what was unique stays unique and sequences keep their
--- order of magnitude: a Feistel network (Luby and Rackoff, 1988) in a power of two, walked until it is in range again
--- (cycle walking: Black and Rogaway, 2002).
-create function signalbox_masking.pseudonym(value bigint, largest bigint) returns bigint
+-- A permutation of the numbers below `span`, or its inverse: a Feistel network (Luby and Rackoff, 1988) in a power of
+-- two, walked until it is in range again (cycle walking: Black and Rogaway, 2002).
+create function signalbox_masking.permuted(value bigint, span bigint, salt numeric, inverse boolean) returns bigint
 language plpgsql stable strict parallel safe as $$
 declare
-  least_of numeric := case when abs(value::numeric) < 10 then 0 else 10::numeric ^ (length(abs(value::numeric)::text) - 1) end;
-  span bigint := least(largest, case when least_of = 0 then 9 else least_of * 10 - 1 end) - least_of + 1;
   half int := 1;
-  found bigint := abs(value::numeric) - least_of;
+  found bigint := value;
   high bigint;
   low bigint;
-  next bigint;
+  mixed bigint;
 begin
   while (1::numeric * (1::bigint << half)) ^ 2 < span loop half := half + 1; end loop;
   loop
     high := found >> half;
     low := found & ((1::bigint << half) - 1);
-    for round in 1..6 loop
-      next := ('x' || left(signalbox_masking.digest(format('%s %s %s', round, least_of, low)), 15))::bit(60)::bigint;
-      next := high # (next & ((1::bigint << half) - 1));
-      high := low;
-      low := next;
+    for step in 1..6 loop
+      mixed := ('x' || left(signalbox_masking.digest(format('%s %s %s', case when inverse then 7 - step else step end,
+        salt, case when inverse then high else low end)), 15))::bit(60)::bigint & ((1::bigint << half) - 1);
+      if inverse then
+        mixed := low # mixed; low := high; high := mixed;
+      else
+        mixed := high # mixed; high := low; low := mixed;
+      end if;
     end loop;
     found := (high << half) | low;
     exit when found < span;
   end loop;
-  return sign(value) * (least_of + found) + case when value = 0 then found else 0 end;
+  return found;
+end $$;
+
+-- Another number with as many digits, so that what was unique stays unique and sequences keep their order of magnitude.
+-- A step along the circle of all of them in a secret order: none stays what it was.
+create function signalbox_masking.pseudonym(value bigint, largest bigint) returns bigint
+language plpgsql stable strict parallel safe as $$
+declare
+  size numeric := abs(value::numeric);
+  least_of numeric := case when size >= 10 then 10::numeric ^ (length(size::text) - 1) when value < 0 then 1 else 0 end;
+  span bigint := least(largest, case when size < 10 then 9 else least_of * 10 - 1 end) - least_of + 1;
+  step bigint := 1 + floor(signalbox_masking.fraction(format('step %s %s', least_of, span)) * (span - 1));
+  found bigint := signalbox_masking.permuted((size - least_of)::bigint, span, least_of, false);
+begin
+  found := case when found >= span - step then found - (span - step) else found + step end;
+  found := least_of + signalbox_masking.permuted(found, span, least_of, true);
+  return case when value < 0 then -found else found end;
 end $$;
 
 -- Addresses of one domain stay addresses of one domain; .example is nobody's (RFC 2606).
@@ -64,12 +80,16 @@ language sql stable strict parallel safe as $$
     || '@d' || left(signalbox_masking.digest(lower(split_part(value, '@', 2))), 8) || '.example' end
 $$;
 
--- As many characters, that look like words.
+-- As many characters, that look like words. One that is the true one by chance becomes the next.
 create function signalbox_masking.filler(value text) returns text
-language sql stable strict parallel safe as $$
-  select left(repeat(translate(signalbox_masking.digest(value), '0123456789abcdef', 'etaoinshrdlu mc '),
-    length(value) / 64 + 1), length(value))
-$$;
+language plpgsql stable strict parallel safe as $$
+declare made text := left(repeat(translate(signalbox_masking.digest(value), '0123456789abcdef', 'etaoinshrdlu mc '),
+  length(value) / 64 + 1), length(value));
+begin
+  -- A blank alone would be no value in some types.
+  if made like ' %' then made := 'm' || substr(made, 2); end if;
+  return case when made = value then translate(made, 'etaoinshrdlumc', 'taoinshrdlumce') else made end;
+end $$;
 
 -- Keys, booleans and the shape stay; texts become filler, numbers noise.
 create function signalbox_masking.filler(value jsonb) returns jsonb
@@ -86,22 +106,32 @@ begin
 end $$;
 
 create function signalbox_masking.digits(value text) returns text
-language sql stable strict parallel safe as $$
-  select left(repeat(translate(signalbox_masking.digest(value), 'abcdef', '274951'), length(value) / 64 + 1),
-    length(value))
-$$;
+language plpgsql stable strict parallel safe as $$
+declare made text := left(repeat(translate(signalbox_masking.digest(value), 'abcdef', '274951'), length(value) / 64 + 1),
+  length(value));
+begin
+  return case when made = value then translate(made, '0123456789', '1234567890') else made end;
+end $$;
 
--- Up to a tenth more or less, with as many decimals.
+-- Up to a tenth more or less, or two in the last decimal where that is more; never the same, and never below nought
+-- for what was not.
 create function signalbox_masking.noise(value numeric) returns numeric
-language sql stable strict parallel safe as $$
-  select case when scale(value) is null then value
-    else round(value * (0.9 + 0.2 * signalbox_masking.fraction(value::text))::numeric, scale(value)) end
-$$;
+language plpgsql stable strict parallel safe as $$
+declare
+  unit numeric := 10::numeric ^ -scale(value);
+  made numeric := value + round((signalbox_masking.fraction(value::text) * 2 - 1)::numeric
+    * greatest(abs(value) / 10, 2 * unit), scale(value));
+begin
+  if scale(value) is null then return value; end if;
+  if value >= 0 then made := abs(made); end if;
+  return case when made = value then value + unit else made end;
+end $$;
 
--- Up to 15 days earlier or later.
+-- One to 15 days earlier or later.
 create function signalbox_masking.noise(value timestamptz) returns timestamptz
 language sql stable strict parallel safe as $$
-  select value + (signalbox_masking.fraction(extract(epoch from value)::text) - 0.5) * interval '30 days'
+  select value + (case when part < 0.5 then -1 else 1 end) * (1 + 14 * abs(2 * part - 1)) * interval '1 day'
+  from (select signalbox_masking.fraction(extract(epoch from value)::text)) as fraction (part)
 $$;
 
 -- A unique index looks at each row as it changes, when another may still have the value; and building an index anew is
@@ -118,3 +148,21 @@ declare part regclass; begin
     if (select relkind = 'r' from pg_class where oid = part) then execute format('reindex table %s', part); end if;
   end loop;
 end $$;
+
+-- What is always to fire would write true values elsewhere, or back. Rules as well.
+create table signalbox_masking.paused (catalogue regclass, entry oid, state "char");
+
+create procedure signalbox_masking.pause_triggers() language sql as $$
+  insert into signalbox_masking.paused
+    select 'pg_trigger'::regclass, oid, tgenabled from pg_trigger where not tgisinternal and tgenabled in ('A', 'R')
+    union all select 'pg_rewrite'::regclass, oid, ev_enabled from pg_rewrite where ev_type <> '1' and ev_enabled in ('A', 'R');
+  update pg_trigger set tgenabled = 'D' where oid in (select entry from signalbox_masking.paused);
+  update pg_rewrite set ev_enabled = 'D' where oid in (select entry from signalbox_masking.paused);
+$$;
+
+create procedure signalbox_masking.resume_triggers() language sql as $$
+  update pg_trigger set tgenabled = state from signalbox_masking.paused
+    where catalogue = 'pg_trigger'::regclass and oid = entry;
+  update pg_rewrite set ev_enabled = state from signalbox_masking.paused
+    where catalogue = 'pg_rewrite'::regclass and oid = entry;
+$$;

@@ -53,7 +53,55 @@ _SETTINGS = {
     "session_preload_libraries": "",
     "logging_collector": "off",
     "log_destination": "stderr",
+    # What was restored does nothing by itself, and reaches nobody.
+    "event_triggers": "off",
+    "max_logical_replication_workers": "0",
 }
+# Who runs what comes out of the database, such as a function in a check: production's roles have no say on this host.
+CONFINED = "signalbox_scratch"
+_ROLE = """
+set search_path = pg_catalog;
+create role signalbox_scratch login bypassrls;
+alter role signalbox_scratch set log_min_error_statement = panic;
+grant set on parameter session_replication_role to signalbox_scratch;
+-- Whoever was given a superuser's powers, or the server's files and programs, loses them before it inherits.
+delete from pg_auth_members where roleid < 16384 or roleid in (select oid from pg_authid where rolsuper);
+do $$ declare name text; begin
+  for name in select quote_ident(rolname) from pg_authid where oid >= 16384 and not rolsuper
+              and rolname <> 'signalbox_scratch' loop
+    execute format('grant %s to signalbox_scratch with inherit true, set false', name);
+  end loop;
+end $$;
+grant pg_read_all_data to signalbox_scratch;
+"""
+_CONFINE = """
+set search_path = pg_catalog;
+do $$ declare name text; begin
+  execute format('grant connect on database %I to signalbox_scratch', current_database());
+  for name in
+    select c.oid::regclass::text from pg_class c join pg_authid a on a.oid = c.relowner
+    where c.relkind in ('r', 'p') and a.rolsuper and c.relnamespace::regnamespace::text <> 'information_schema'
+      and c.relnamespace::regnamespace::text !~ '^pg_'
+  loop
+    execute format('alter table %s owner to signalbox_scratch', name);
+  end loop;
+  for name in select quote_ident(nspname) from pg_namespace where nspname <> 'information_schema' and nspname !~ '^pg_'
+  loop
+    execute format('grant usage on schema %s to signalbox_scratch', name);
+    execute format('grant execute on all routines in schema %s to signalbox_scratch', name);
+    execute format('grant all on all sequences in schema %s to signalbox_scratch', name);
+  end loop;
+end $$;
+"""
+# Validation then looks at every row again.
+_DOUBT = """
+set search_path = pg_catalog;
+update pg_constraint set convalidated = false from pg_class
+where pg_class.oid = conrelid and contype in ('f', 'c') and convalidated and relkind = 'r'
+  and not pg_is_other_temp_schema(relnamespace)
+  and connamespace::regnamespace::text not in ('pg_catalog', 'information_schema')
+returning format('alter table %s validate constraint %I;', conrelid::regclass, conname)
+"""
 
 
 def carried_settings(controldata: str) -> dict[str, int]:
@@ -68,6 +116,7 @@ class Scratch:
 
     directory: Path
     binaries: Path
+    confined: bool = False
 
     @property
     def data(self) -> Path:
@@ -81,8 +130,14 @@ class Scratch:
     def __exit__(self, *_error: object) -> None:
         self.remove()
 
+    @property
+    def leftover(self) -> bool:
+        """Whether something is there, which between runs is what a killed one left behind."""
+        return self.directory.exists() and any(self.directory.iterdir())
+
     def remove(self) -> None:
         """Also what a killed run left behind."""
+        self.confined = False
         if postmaster.state(self.data):
             self._control("stop", "-m", "immediate", seconds=90)
         for path in self.directory.iterdir() if self.directory.exists() else ():
@@ -104,7 +159,8 @@ class Scratch:
         controldata = self._run(["pg_controldata", str(self.data)], 30).output
         (self.directory / "postgresql.conf").write_text("")
         (self.directory / "pg_hba.conf").write_text("local all all peer map=scratch\n")
-        (self.directory / "pg_ident.conf").write_text(f"scratch {getpass.getuser()} postgres\n")
+        own = getpass.getuser()
+        (self.directory / "pg_ident.conf").write_text(f"scratch {own} postgres\nscratch {own} {CONFINED}\n")
         deadline = time.monotonic() + seconds
         self._control("start", "-W", "-l", str(self.log), "-o", self._start_options(controldata), seconds=60)
         while (state := self._state()) != "ready":
@@ -124,25 +180,35 @@ class Scratch:
     def stop(self) -> None:
         self._control("stop", "-m", "fast", "-w", "-t", "120", seconds=130)
 
-    def ask(self, database: str, statement: str, seconds: float = 600) -> str:
+    def ask(self, database: str, statement: str, seconds: float = 600, role: str = "postgres") -> str:
         """One value, as text."""
-        options = ["-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement]
-        said = execute(self.client("psql", *options), seconds)
-        if said.code != 0:
-            raise Problem(BROKEN, f"{database}: {said.errors.strip()[-300:]}", "see the reason")
-        return said.output.strip()
+        return self._psql(database, ["-c", statement], seconds, role)
 
-    def run(self, database: str, script: str, seconds: float) -> str:
+    def run(self, database: str, script: str, seconds: float, role: str = "postgres") -> str:
         """What a script answers, which goes in on standard input, so that nobody sees it."""
-        options = ["-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"]
-        said = execute(self.client("psql", *options), seconds, script)
+        return self._psql(database, ["-f", "-"], seconds, role, script)
+
+    def _psql(self, database: str, what: Sequence[str], seconds: float, role: str, text: str = "") -> str:
+        options = ["-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", database, *what]
+        said = execute(self.client("psql", *options, role=role), seconds, text)
         if said.code != 0:
             raise Problem(BROKEN, f"{database}: {said.errors.strip()[-300:]}", "see the reason")
         return said.output.strip()
 
-    def client(self, program: str, *options: str) -> list[str]:
+    def client(self, program: str, *options: str, role: str = "postgres") -> list[str]:
         """Command line of one of PostgreSQL's clients against this server."""
-        return [str(self.binaries / program), "-h", str(self.directory), "-U", "postgres", *options]
+        return [str(self.binaries / program), "-h", str(self.directory), "-U", role, *options]
+
+    def confine(self, database: str) -> None:
+        """From now on `CONFINED` may read and change the database's tables, and has no more rights than that."""
+        if not self.confined:
+            self.run("postgres", _ROLE, 600)
+            self.confined = True
+        self.run(database, _CONFINE, 600)
+
+    def validate(self, database: str, seconds: float) -> None:
+        """Foreign keys and checks hold, row by row."""
+        self.run(database, self.run(database, _DOUBT, 600), seconds, CONFINED)
 
     def databases(self) -> list[str]:
         return self.ask("postgres", "select datname from pg_database where datallowconn order by 1").splitlines()
