@@ -314,3 +314,28 @@ def test_a_request_without_a_database_is_refused(asked: dict) -> None:
     with pytest.raises(Problem) as caught:
         tables.wanted(asked)
     assert caught.value.code == INPUT
+
+
+@pytest.mark.parametrize("error", ["FormatError: key/value found outside", "CryptoError: unable to flush"])
+def test_another_passphrase_is_told_without_what_it_makes_of_the_files(error: str) -> None:
+    said = f"[{error[:11]}] unable to load info file 'backup.info':\n{error} \x00\ufffd"
+    found = catalogue([{**INFO[0], "status": {"code": 99, "lock": {}, "message": said}, "backup": []}], "main")
+    assert found.message == "its files cannot be read, with another passphrase than the repository's or after damage"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "archived", "words"),
+    [
+        (targets.Target("time", targets.shown(NOON)), NOON - 30, "the newest WAL arrived at .*, 40 s ago"),
+        (targets.Target("time", targets.shown(NOON)), 0, "no WAL arrived"),
+        (targets.Target("time", targets.shown(NOON)), NOON, ""),
+        (targets.Target("latest"), 0, ""),
+        (targets.Target("name", "release-7"), 0, ""),
+    ],
+)
+def test_a_moment_that_the_archive_lacks_is_refused(wanted: targets.Target, archived: float, words: str) -> None:
+    if not words:
+        targets.check_archived(wanted, archived, NOON + 10)
+        return
+    with pytest.raises(Problem, match=words):
+        targets.check_archived(wanted, archived, NOON + 10)

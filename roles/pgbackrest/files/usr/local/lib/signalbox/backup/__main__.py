@@ -56,6 +56,7 @@ SETTINGS = "/etc/signalbox/backup.json"
 SETTLE_SECONDS = 30.0
 # A backup that is under way is waited for: it expires older ones at its end.
 COPY_WAIT_SECONDS = 7200.0
+_BUSY = {"repository": "a backup, or what reads the repository, is under way"}
 # `status` looks whether a drill is under way.
 GLANCE_SECONDS = 5.0
 
@@ -69,8 +70,8 @@ def settings(path: str = SETTINGS) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(known: Mapping[str, Any], what: str, wait_seconds: float = 0) -> Iterator[None]:
-    """One run of a kind at a time; the lock dies with its process."""
+def alone(known: Mapping[str, Any], what: str, wait_seconds: float = 0, shared: bool = False) -> Iterator[None]:
+    """One run of a kind at a time, or several that share; the lock dies with its process."""
     directory = Path(known["lock_directory"])
     # The directory is postgres' own, where root must follow no link and leave nothing that is root's.
     lock = os.open(directory / f"signalbox-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -80,15 +81,20 @@ def alone(known: Mapping[str, Any], what: str, wait_seconds: float = 0) -> Itera
         deadline = time.monotonic() + wait_seconds
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise Problem(BUSY, f"another {what} is under way", "wait for it") from None
+                    raise Problem(BUSY, _BUSY.get(what, f"another {what} is under way"), "wait for it") from None
             time.sleep(1)
         yield
     finally:
         os.close(lock)
+
+
+def unexpired(known: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """While it lasts no backup ends, which removes older ones and their WAL."""
+    return alone(known, "repository", COPY_WAIT_SECONDS, shared=True)
 
 
 def say(text: str) -> None:
@@ -120,7 +126,8 @@ class Program:
         with alone(self.known, "backup"):
             self._tidy()
             try:
-                self._backup(kind)
+                with alone(self.known, "repository", COPY_WAIT_SECONDS):
+                    self._backup(kind)
             except Problem as problem:
                 self._ended("backup_run", [str(problem)])
                 raise
@@ -181,7 +188,7 @@ class Program:
     # ---- verify ----------------------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        with alone(self.known, "verify"):
+        with alone(self.known, "verify"), unexpired(self.known):
             began = time.monotonic()
             try:
                 findings = self._verify() + self._gaps()
@@ -210,7 +217,7 @@ class Program:
     # ---- drill -----------------------------------------------------------------------------------------------------
 
     def drill(self, wanted: targets.Target | None) -> dict[str, Any]:
-        with alone(self.known, "drill", GLANCE_SECONDS):
+        with alone(self.known, "drill", GLANCE_SECONDS), unexpired(self.known):
             try:
                 report = self._drill(wanted)
             except Problem as problem:
@@ -275,7 +282,7 @@ class Program:
             float(self.known["drill_seconds"]),
             say,
         )
-        with alone(self.known, "drill", GLANCE_SECONDS):
+        with alone(self.known, "drill", GLANCE_SECONDS), unexpired(self.known):
             self._scratch_room(repository)
             to = self.state / f"{database}.masked"
             return asdict(run.run(database, asked.get("rules") or {}, targets.target(asked), to, time.time()))

@@ -89,13 +89,20 @@ def catalogue(info: Sequence[Mapping[str, Any]], stanza: str) -> Catalogue:
     archive = (found.get("archive") or [{}])[-1]
     return Catalogue(
         code=int(status["code"]),
-        message=str(status["message"]),
+        message=_message(str(status["message"])),
         backups=tuple(_backup(entry) for entry in found.get("backup") or []),
         archive_id=str(archive.get("id") or ""),
         archive_maximum=str(archive.get("max") or ""),
         system_identifier=str((found.get("db") or [{}])[-1].get("system-id") or ""),
         busy=bool(status.get("lock", {}).get("backup", {}).get("held")),
     )
+
+
+def _message(said: str) -> str:
+    """In one line. What another passphrase makes of a file is no text, and need not even be told as its fault."""
+    if "unable to load info file" in said and ("FormatError" in said or "CryptoError" in said):
+        return "its files cannot be read, with another passphrase than the repository's or after damage"
+    return " ".join(said.split())[:400]
 
 
 def _backup(entry: Mapping[str, Any]) -> Backup:

@@ -72,6 +72,7 @@ class Drill:
 
     def _once(self, catalogue: Catalogue, wanted: targets.Target, now: float) -> Report:
         plan = targets.plan(catalogue, wanted, now)
+        targets.check_archived(wanted, self.repository.archived(catalogue), now)
         report = Report(at=now, target=f"{wanted.kind} {wanted.value}".strip(), backup=plan.backup.label)
         report.timeline, report.database_bytes = plan.timeline, plan.backup.database_bytes
         self.say(f"restoring {plan.backup.label} to {report.target}, timeline {plan.timeline}")

@@ -25,6 +25,7 @@ import heartbeat
 import live
 import metrics
 import postmaster
+import scratch
 import targets
 from catalogue import Catalogue
 from problems import BROKEN, INPUT, NO_ROOM, REFUSED, Problem
@@ -35,6 +36,10 @@ UNIT = "postgresql@17-main"
 JOURNAL = Path("/var/lib/signalbox/backup-restore.json")
 HEARTBEAT_UNIT = "signalbox-heartbeat.service"
 ROOM = 1.2
+CONFIGURATION = "/etc/postgresql/17/main"
+# So long there may be no server, after one said why it ended and else.
+SETTLE_SECONDS, SILENCE_SECONDS = 3.0, 60.0
+PROGRESS_SECONDS = 15.0
 _LOGINS = "select json_object_agg(rolname, rolpassword) from pg_authid where rolpassword like 'SCRAM-SHA-256$%'"
 # Names and verifiers come as literals of a JSON document; nothing of them is written to the server's log.
 _PASSWORDS = """
@@ -104,6 +109,7 @@ class InPlace:
         report = Report(f"{wanted.kind} {wanted.value}".strip(), plan.backup.label, plan.timeline)
         self._room(plan.backup.database_bytes)
         passwords = self._leave_the_old_server(report, self._is_backed_up(found))
+        targets.check_archived(wanted, repository.archived(found), now)
         kept = self.data.with_name(f"{self.data.name}.before-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
         metrics.replace_file(self.journal, json.dumps({"kept": str(kept)}) + "\n")
         try:
@@ -132,9 +138,10 @@ class InPlace:
             self._stop()
             self._file("rm", "-rf", "--one-file-system", str(self.data))
             self._file("mv", "-T", str(kept), str(self.data))
-        said = self._systemctl("start", UNIT, seconds=self.seconds)
-        if said.code != 0:
-            raise Problem(BROKEN, f"the old cluster is back and does not start: {self._last_words()}", "see the reason")
+        try:
+            self._bring_up()
+        except Problem as problem:
+            raise Problem(BROKEN, f"the old cluster is back: {problem}", "mend that, and run this again") from None
         self._systemctl("start", HEARTBEAT_UNIT)
         self.journal.unlink()
         self.say("the cluster that an unfinished restore had moved aside is back")
@@ -183,26 +190,51 @@ class InPlace:
 
     def _start(self, report: Report) -> None:
         began = time.monotonic()
-        # Debian's unit waits for ever for a server whose recovery ended at once.
-        said = execute(["timeout", str(int(self.seconds)), "systemctl", "start", UNIT], self.seconds + 10)
-        if said.code != 0:
-            raise Problem(
-                BROKEN, f"the restored server does not start: {self._last_words()}", "see the reason; nothing was lost"
-            )
-        deadline = began + self.seconds
-        while True:
-            try:
-                if self._ask("select pg_is_in_recovery()") == "f":
-                    break
-            except Problem:
-                if self._systemctl("is-active", UNIT).output.strip() not in ("active", "activating"):
-                    raise Problem(
-                        BROKEN, f"recovery failed: {self._last_words()}", "see the reason; nothing was lost"
-                    ) from None
-            if time.monotonic() > deadline:
-                raise Problem(BROKEN, f"recovery did not end within {self.seconds:.0f} s", "give it more time")
-            time.sleep(0.2)
+        raised = self._raise_settings()
+        self._bring_up("restored")
+        for name, value, declared in raised:
+            self._ask(f"alter system reset {name}")
+            what = f"{name} is {declared} here and was {value} when the backup was taken, which recovery needs"
+            report.notes.append(f"{what}: the server has {value} until its next restart")
         report.recovery_seconds = time.monotonic() - began
+
+    def _raise_settings(self) -> list[tuple[str, int, int]]:
+        """What recovery refuses to start with because it is lower here than it was on the server that was backed up."""
+        told = as_postgres(["env", "LC_ALL=C", str(self.binaries / "pg_controldata"), str(self.data)], 30)
+        raised = []
+        for name, value in scratch.carried_settings(told.output).items():
+            said = as_postgres([str(self.binaries / "postgres"), "-D", CONFIGURATION, "-C", name], 30)
+            if said.code == 0 and int(said.output) < value:
+                raised.append((name, value, int(said.output)))
+        if raised:
+            lines = "".join(f"{name} = {value}\n" for name, value, _declared in raised)
+            self._file("tee", "-a", str(self.data / "postgresql.auto.conf"), stdin=lines)
+        return raised
+
+    def _bring_up(self, which: str = "old") -> None:
+        """Start, and wait until recovery has ended. The unit's own start never ends when recovery fails early."""
+        began = told = lived = time.monotonic()
+        since = f"@{time.time():.0f}"
+        self._systemctl("reset-failed", UNIT)
+        self._systemctl("start", UNIT, "--no-block")
+        while not self._open():
+            now, words = time.monotonic(), self._last_words(since)
+            lived = now if postmaster.state(self.data) else lived
+            patience = SETTLE_SECONDS if re.search(r"\b(FATAL|PANIC)\b", words) else SILENCE_SECONDS
+            if self._systemctl("is-active", UNIT).output.strip() == "failed" or now - lived > patience:
+                raise Problem(BROKEN, f"the {which} server does not start: {words}", "see the reason; nothing was lost")
+            if now - began > self.seconds:
+                raise Problem(BROKEN, f"recovery did not end within {self.seconds:.0f} s", "give it more time")
+            if now - told > PROGRESS_SECONDS:
+                told = now
+                self.say(f"recovering for {now - began:.0f} s: {words}")
+            time.sleep(0.2)
+
+    def _open(self) -> bool:
+        try:
+            return self._ask("select pg_is_in_recovery()") == "f"
+        except Problem:
+            return False
 
     def _passwords(self, passwords: Mapping[str, str], report: Report) -> None:
         if not passwords:
@@ -246,19 +278,24 @@ class InPlace:
         if said.code != 0 or postmaster.state(self.data):
             raise Problem(BROKEN, f"{UNIT} does not stop: {said.reason}", "stop it by hand, and run this again")
 
-    def _file(self, *command: str) -> None:
+    def _file(self, *command: str, stdin: str = "") -> None:
         """In directories of the cluster's owner, who could lead root astray there."""
-        said = as_postgres(command, 3600)
+        said = as_postgres(command, 3600, stdin)
         if said.code != 0:
             raise Problem(BROKEN, f"{command[0]}: {said.errors.strip()[-300:]}", "see the reason")
 
-    def _systemctl(self, verb: str, unit: str, seconds: float = 120) -> Said:
-        return execute(["systemctl", verb, unit], seconds)
+    def _systemctl(self, verb: str, unit: str, *options: str, seconds: float = 120) -> Said:
+        return execute(["systemctl", *options, verb, unit], seconds)
 
-    def _last_words(self) -> str:
-        said = execute(["journalctl", "-b", "-u", UNIT, "-t", "postgresql", "-n", "40", "-o", "cat", "--no-pager"], 30)
-        bad = [line for line in said.output.splitlines() if "FATAL" in line or "PANIC" in line]
-        return " ".join((bad or said.output.splitlines() or ["it wrote no log"])[-1].split())[-400:]
+    def _last_words(self, since: str) -> str:
+        about = ["-u", UNIT, "-t", "postgresql", f"--since={since}", "-n", "40", "-o", "cat", "--no-pager"]
+        lines = execute(["journalctl", "-b", *about], 30).output.splitlines()
+        # Clients that ask meanwhile are refused, which the log calls fatal as well.
+        lines = [
+            line for line in lines if not re.search(r"FATAL: .*database system is (starting|not yet|shutting)", line)
+        ]
+        bad = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        return " ".join((bad or lines or ["it wrote no log"])[-1].split())[-400:]
 
 
 def request(text: str) -> dict[str, Any]:

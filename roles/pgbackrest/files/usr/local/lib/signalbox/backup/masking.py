@@ -385,7 +385,9 @@ class Masking:
 
     def run(self, database: str, rules: Rules, wanted: targets.Target, to: Path, now: float) -> Report:
         """The masked database as a custom-format archive of pg_dump at `to`, for its owner alone."""
-        plan = targets.plan(self.repository.look(), wanted, now)
+        held = self.repository.look()
+        plan = targets.plan(held, wanted, now)
+        targets.check_archived(wanted, self.repository.archived(held), now)
         report = Report(f"{wanted.kind} {wanted.value}".strip(), plan.backup.label, plan.timeline, database)
         with self.scratch as scratch:
             self.say(f"restoring {plan.backup.label} to {report.target}")

@@ -147,6 +147,17 @@ def plan(catalogue: Catalogue, wanted: Target, now: float) -> Plan:
     return Plan(wanted, chosen, line.number)
 
 
+def check_archived(wanted: Target, archived: float, now: float) -> None:
+    """Recovery finds a moment's end only in a commit after it, so one that the archive lacks is refused at once."""
+    if wanted.kind != "time" or moment(wanted.value) <= archived:
+        return
+    newest = (
+        f"the newest WAL arrived at {shown(archived)}, {now - archived:.0f} s ago" if archived else "no WAL arrived"
+    )
+    what = f"{wanted.value} cannot be reached: {newest}"
+    raise Problem(NO_BACKUP, what, "choose an earlier moment, or restore to latest, which is the end of that WAL")
+
+
 def _before(backup: Backup, wanted: Target) -> bool:
     end = wanted.value if wanted.kind == "time" else wanted.before
     if end and backup.stopped >= moment(end):
