@@ -29,13 +29,13 @@ def play(*arguments):
 @pytest.mark.parametrize(
     ("path", "mode"),
     [
-        ("/run/signalbox", 0o700),
+        ("/run/signalbox", 0o755),
         ("/run/signalbox/apps", 0o700),
         ("/var/lib/signalbox", 0o755),
         ("/var/lib/signalbox/apps", 0o750),
     ],
 )
-def test_directories_are_there_for_root_alone(host, path, mode):
+def test_directories_and_their_rights(host, path, mode):
     found = host.file(path)
     assert found.is_directory
     assert (found.user, found.group, found.mode) == ("root", "root", mode)
@@ -51,6 +51,19 @@ def test_directories_come_back_at_boot(host):
     host.run_expect([0], "rmdir /run/signalbox/apps")
     host.run_expect([0], "systemd-tmpfiles --create --boot")
     assert host.file("/run/signalbox/apps").mode == 0o700
+
+
+def test_other_roles_directories_beside_them_stay_in_reach_after_a_boot(host):
+    """The edge's workers read keys below /run/signalbox; at boot the first of two files that name a directory wins."""
+    file = "/etc/tmpfiles.d/signalbox-edge.conf"
+    lines = "d /run/signalbox 0755 root root -\\nd /run/signalbox/edge 0750 root www-data -\\n"
+    host.run_expect([0], f"printf '{lines}' > {file}")
+    try:
+        host.run_expect([0], "systemd-tmpfiles --create --boot")
+        host.run_expect([0], "runuser -u www-data -- ls /run/signalbox/edge")
+        host.run_expect([2], "runuser -u www-data -- ls /run/signalbox/apps")
+    finally:
+        host.run_expect([0], f"rm -r {file} /run/signalbox/edge")
 
 
 def test_the_modules_library_is_there(host):
