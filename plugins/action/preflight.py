@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as core_version
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.signalbox.platform.plugins.module_utils._app_spec import ROOT
+from ansible_collections.signalbox.platform.plugins.module_utils._app_spec import ROOT, parse_apps
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight import (
     Situation,
     Verdict,
@@ -24,6 +24,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._preflight_opti
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_errors import line
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_expressions import HAS_JMESPATH, default_compiler
 from ansible_collections.signalbox.platform.plugins.modules.preflight import ARGUMENTS
+from ansible_collections.signalbox.platform.plugins.plugin_utils._given_certificates import faults
 from ansible_collections.signalbox.platform.plugins.plugin_utils._inventory_files import variables_of_all
 from ansible_collections.signalbox.platform.plugins.plugin_utils._origin import with_origins
 
@@ -57,6 +58,8 @@ class ActionModule(ActionBase):
 
     def _situation(self, arguments: dict[str, Any], variables: dict[str, Any]) -> Situation:
         apps = arguments["apps"] if arguments["apps"] is not None else {}
+        # Other operations write no certificate, and may run where the files are not.
+        served = parse_apps(apps)[0] if arguments["operation"] in ("site", "rebuild") else {}
         return Situation(
             operation=arguments["operation"],
             apps=apps,
@@ -74,6 +77,7 @@ class ActionModule(ActionBase):
                 variables.get("ansible_inventory_sources") or (),
                 str(variables.get("playbook_dir") or ""),
             ),
+            certificate_faults=faults(self._loader, served, str(variables.get("inventory_dir") or "")),
             core_version=core_version,
             has_jmespath=HAS_JMESPATH,
         )

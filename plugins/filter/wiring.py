@@ -17,6 +17,7 @@ class FilterModule:
             "edge_apps": _wiring.edge_apps,
             "app_listeners": _wiring.app_listeners,
             "host_certificates": _wiring.host_certificates,
+            "renewed_certificates": _wiring.renewed,
             "answered": _status_report.answered,
             "status_report": _status_report.report,
             "open_ports": _wiring.open_ports,

@@ -32,6 +32,7 @@ class Request:
     reload: tuple[str, ...] = ()
     certificate: str = ""
     private_key: str = field(default="", repr=False)
+    placeholder: bool = False  # a first certificate, until something else puts its own in the place
 
     @property
     def names(self) -> frozenset[str]:
@@ -103,6 +104,7 @@ def parse_request(item: Mapping[str, Any]) -> Request:
         reload=tuple(str(unit) for unit in item.get("reload") or ()),
         certificate=certificate,
         private_key=private_key,
+        placeholder=bool(item.get("placeholder")),
     )
     if not request.names and not request.given:
         raise CertificateError(f"{where}: give at least one name in dns or addresses")
@@ -124,6 +126,8 @@ def reason_to_renew(request: Request, held: Held | None, now: datetime, fraction
         return "there is none"
     if not held.key_matches:
         return "it does not belong to the key"
+    if request.placeholder:
+        return None
     if not held.authority_matches:
         return "the authority changed"
     if held.names != request.names:

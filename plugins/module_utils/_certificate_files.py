@@ -137,6 +137,19 @@ def load_certificates(data: bytes, where: str) -> list[x509.Certificate]:
         raise CertificateError(f"{where} is no certificate in PEM") from None
 
 
+def check_given(request: Request, now: datetime) -> None:
+    """Refuses a pair of the operator's that clients would."""
+    certificate = load_certificates(request.certificate.encode(), request.name)[0]
+    key = load_key(request.private_key.encode(), f"{request.name}: private_key")
+    if public_bytes(key.public_key()) != public_bytes(certificate.public_key()):
+        raise CertificateError(f"{request.name}: certificate and private_key do not belong together")
+    if certificate.not_valid_after_utc <= now:
+        raise CertificateError(f"{request.name}: the certificate ended on {certificate.not_valid_after_utc}")
+    absent = uncovered(request, alternative_names(certificate))
+    if absent:
+        raise CertificateError(f"{request.name}: the certificate does not name {', '.join(absent)}")
+
+
 class Store:
     """The directory with a host's certificates: <name>.crt, <name>.key and ca.crt."""
 
@@ -227,15 +240,7 @@ class Store:
     def install_given(self, request: Request, now: datetime) -> bool:
         """The operator's own pair, checked before it is written."""
         path, key_path = self.paths(request)
-        certificate = load_certificates(request.certificate.encode(), request.name)[0]
-        key = load_key(request.private_key.encode(), f"{request.name}: private_key")
-        if public_bytes(key.public_key()) != public_bytes(certificate.public_key()):
-            raise CertificateError(f"{request.name}: certificate and private_key do not belong together")
-        if certificate.not_valid_after_utc <= now:
-            raise CertificateError(f"{request.name}: the certificate ended on {certificate.not_valid_after_utc}")
-        absent = uncovered(request, alternative_names(certificate))
-        if absent:
-            raise CertificateError(f"{request.name}: the certificate does not name {', '.join(absent)}")
+        check_given(request, now)
         pair = [line.strip() + "\n" for line in (request.private_key, request.certificate)]
         same = read(key_path) == pair[0].encode() and read(path) == pair[1].encode()
         if not same and not self.check:

@@ -70,7 +70,8 @@ class Situation:
     """All that the checks look at.
 
     `values` are those of the platform's own options, `options` names others. `secrets` holds names only; None where
-    the play has not read them yet. `registry` is where images are pulled from.
+    the play has not read them yet. `registry` is where images are pulled from. `certificate_faults` tells what is wrong
+    with the given certificate of an app.
     """
 
     operation: str
@@ -85,6 +86,7 @@ class Situation:
     secrets: Mapping[str, Sequence[str]] | None = None
     registry: object = None
     variables: Variables = field(default_factory=Variables)
+    certificate_faults: Mapping[str, str] = field(default_factory=dict)
     core_version: str = "2.19"
     has_jmespath: bool = True
 
@@ -123,6 +125,7 @@ def check(situation: Situation, compile_expression: Compiler | None = None) -> V
     chosen = {name: spec for name, spec in apps.items() if app in (None, name)}
     check_inventory(situation.operation, situation.inventory, chosen, reading, warnings)
     reading.problems.extend(_clients(chosen, situation.inventory))
+    reading.problems.extend(_certificates(chosen, situation))
     if situation.secrets is not None:
         for problem in (
             *_secrets(situation.operation, chosen, situation.secrets),
@@ -264,6 +267,21 @@ def _clients(apps: Mapping[str, App], inventory: Inventory) -> Iterator[Problem]
         if app.clients is not None and not inventory.groups.get("vault"):
             remedy = "Add the group vault, or leave clients out; they then present the app's own key"
             yield Problem(f"{ROOT}.{name}.clients", "needs Vault, and the inventory has no host in vault", remedy)
+
+
+def _certificates(apps: Mapping[str, App], situation: Situation) -> Iterator[Problem]:
+    edges = situation.inventory.groups.get("edge", ())
+    for name, app in apps.items():
+        if app.tls.source == "acme" and len(edges) > 1:
+            what = (
+                f"is acme, and there are {len(edges)} edges: the authority may ask another than the one that it answers"
+            )
+            yield Problem(
+                f"{ROOT}.{name}.tls.source", what, "Write given with one certificate for all, or keep one edge"
+            )
+        if name in situation.certificate_faults:
+            remedy = "Bring a pair in PEM that belongs together and names every domain of the app"
+            yield Problem(f"{ROOT}.{name}.tls", situation.certificate_faults[name], remedy)
 
 
 def _secrets(operation: str, apps: Mapping[str, App], present: Mapping[str, Sequence[str]]) -> Iterator[Problem]:

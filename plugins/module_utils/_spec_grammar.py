@@ -238,6 +238,14 @@ def plain_value(text: str) -> Iterator[Fault]:
         yield "carries a password in a URL", "Name the variable under secrets and put the value in the vault file"
 
 
+def file_path(text: str) -> Iterator[Fault]:
+    """A file on the control node. Nothing of the text is shown: it may be the key itself."""
+    if "-----BEGIN" in text:
+        yield "holds what belongs in a file", "Put it in a file beside the inventory, and write its path"
+    elif not text or any(ord(character) < 32 for character in text):
+        yield "is not the path of a file", "Write a path, absolute or from the inventory's directory"
+
+
 def url_template(placeholders: Sequence[str], example: str) -> Check:
     """A URL with every placeholder of the platform in it, and with no password of its own."""
 

@@ -176,6 +176,27 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The certificate that the edges serve for the app's domains."""
+
+    source: str = key(
+        Choice(("authority", "acme", "given")),
+        "The platform's own authority; a public one, asked by the edge with ACME; or the two files below.",
+        default="authority",
+    )
+    certificate_path: str = key(
+        Text((grammar.file_path,), "control node; absolute or from the inventory's directory", secret=True),
+        "PEM file with the certificate, then its chain.",
+        default="",
+    )
+    key_path: str = key(
+        Text((grammar.file_path,), "as above; ansible-vault may encrypt it", secret=True),
+        "PEM file with the certificate's key.",
+        default="",
+    )
+
+
+@dataclass(frozen=True)
 class Clients:
     """Keys of the app's clients, checked at the edge: they can be rotated while the app keeps the one key it knows."""
 
@@ -247,6 +268,7 @@ class App:
         ListOf(Text((grammar.host_name,), "host name by RFC 1123"), 1, unique=True), "Names the app answers to."
     )
     health: Health = key(Section(Health), "The health gate.")
+    tls: Tls = key(Section(Tls), "Where the app's certificate comes from.", default=Tls())
     name: str = ""
     container_port: int = key(
         Integer(1, 65535), "Port the app listens on in its container.", default=0, default_doc="port"

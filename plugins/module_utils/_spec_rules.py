@@ -37,7 +37,7 @@ _COMMANDS = ("current", "heads", "upgrade", "downgrade")
 
 def check_app(app: App, path: str, reading: Reading) -> None:
     """Rules of one app. A rule over a key that was refused already stays silent."""
-    for rule in (_health, _streams, _edge_limits, _smoke, _clients, _migrations, _port, _environment):
+    for rule in (_health, _tls, _streams, _edge_limits, _smoke, _clients, _migrations, _port, _environment):
         for problem, keys in rule(app, path):
             if not reading.touches(*(f"{path}.{name}" for name in keys)):
                 reading.add(problem.path, problem.what, problem.remedy)
@@ -55,6 +55,17 @@ def _health(app: App, path: str) -> Iterator[Finding]:
         remedy = f"Write more than {least:g}, or lower health.consecutive or health.interval_seconds"
         keys = ("health.deadline_seconds", "health.consecutive", "health.interval_seconds")
         yield Problem(path + ".health.deadline_seconds", what, remedy), keys
+
+
+def _tls(app: App, path: str) -> Iterator[Finding]:
+    for name in ("certificate_path", "key_path"):
+        where, written = f"tls.{name}", bool(getattr(app.tls, name))
+        if app.tls.source == "given" and not written:
+            remedy = "Write the path of the PEM file on the control node"
+            yield Problem(f"{path}.{where}", "is missing, and tls.source is given", remedy), (where, "tls.source")
+        elif app.tls.source != "given" and written:
+            what = f"has no effect, as tls.source is {app.tls.source}"
+            yield Problem(f"{path}.{where}", what, "Write source: given, or leave the path out"), (where, "tls.source")
 
 
 def _streams(app: App, path: str) -> Iterator[Finding]:

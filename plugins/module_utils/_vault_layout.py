@@ -12,7 +12,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils import _vault_p
 from ansible_collections.signalbox.platform.plugins.module_utils import _vault_policies as policies
 from ansible_collections.signalbox.platform.plugins.module_utils._client_keys import key_sources
 from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import OWNER, secret_sources
-from ansible_collections.signalbox.platform.plugins.module_utils._wiring import SLOTS, host_certificates
+from ansible_collections.signalbox.platform.plugins.module_utils._wiring import SLOTS, host_certificates, renewed
 
 Spec = Mapping[str, Any]
 Specs = Mapping[str, Spec]
@@ -130,7 +130,7 @@ def _certificate_names(
     specs: Specs, groups: Sequence[str], host: str, address: str, registry: str, backup: bool
 ) -> dict[str, list[str]]:
     """The names that a host may have certified: those of its certificates, its own name and its address."""
-    requests = host_certificates(specs, groups, host, address, registry, backup)
+    requests = renewed(host_certificates(specs, groups, host, address, registry, backup))
     dns = {str(name) for request in requests for name in request.get("dns") or ()} | {host}
     ips = {str(ip) for request in requests for ip in request.get("addresses") or ()} | {address}
     return {"dns": sorted(dns), "addresses": sorted(ips)}

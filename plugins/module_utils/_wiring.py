@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ def edge_apps(specs: Specs, app_addresses: Sequence[str]) -> list[dict[str, Any]
             "certificate": {
                 "certificate": f"/etc/signalbox/tls/{name}.crt",
                 "key": f"/etc/signalbox/tls/{name}.key",
+                "acme": spec["tls"]["source"] == "acme",
             },
         }
         for name, spec in sorted(specs.items())
@@ -53,12 +55,32 @@ def _edge_clients(clients: Mapping[str, Any]) -> dict[str, Any]:
     return {"header": clients["header"], "open_paths": list(clients["open_paths"])}
 
 
-def edge_certificates(specs: Specs) -> list[dict[str, Any]]:
+def edge_certificates(specs: Specs, directory: str = "") -> list[dict[str, Any]]:
     """One certificate per app with its domains; nginx loads it in its workers, hence their group."""
     return [
-        {"name": name, "dns": list(spec["domains"]), "group": "www-data", "key_mode": "0640"}
+        {
+            "name": name,
+            "dns": list(spec["domains"]),
+            "group": "www-data",
+            "key_mode": "0640",
+            **_certificate_source(spec["tls"], directory),
+        }
         for name, spec in sorted(specs.items())
     ]
+
+
+def _certificate_source(tls: Spec, directory: str) -> dict[str, Any]:
+    """What ACME obtained must not be replaced: the authority gives a first certificate only."""
+    if tls["source"] == "given":
+        paths = {"certificate_path": tls["certificate_path"], "private_key_path": tls["key_path"]}
+        return {name: os.path.join(directory, path) for name, path in paths.items()}
+    return {"placeholder": True} if tls["source"] == "acme" else {}
+
+
+def renewed(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those that the platform's authority, or Vault in its place, renews: neither given ones nor ACME's."""
+    others = ("certificate", "certificate_path", "placeholder")
+    return [dict(request) for request in requests if not any(request.get(name) for name in others)]
 
 
 def databases(specs: Specs, removed: str = "", drop: bool = False) -> list[dict[str, Any]]:
@@ -167,10 +189,19 @@ def open_ports(
 
 
 def host_certificates(
-    specs: Specs, groups: Sequence[str], host: str, address: str, registry: str, backup: bool = False
+    specs: Specs,
+    groups: Sequence[str],
+    host: str,
+    address: str,
+    registry: str,
+    backup: bool = False,
+    directory: str = "",
 ) -> list[dict[str, Any]]:
-    """Input C(certificates_requests) of a host in `groups`; `backup` tells whether the platform has a backup host."""
-    requests = edge_certificates(specs) if "edge" in groups else []
+    """Input C(certificates_requests) of a host in `groups`; `backup` tells whether the platform has a backup host.
+
+    Paths of given certificates are looked up from `directory`, on the control node.
+    """
+    requests = edge_certificates(specs, directory) if "edge" in groups else []
     if "edge" in groups:
         # nginx loads it in its workers.
         requests.append({"name": "edge", "dns": [EDGE_NAME, host], "group": "www-data", "key_mode": "0640"})

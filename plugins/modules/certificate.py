@@ -61,6 +61,12 @@ options:
         type: list
         elements: str
         default: []
+      placeholder:
+        description:
+          - Makes a first certificate only, for a service that obtains its own. One that belongs to its key stays,
+            whoever signed it, whatever it names and whenever it ends.
+        type: bool
+        default: false
       certificate:
         description: O(operation=given); certificate and chain in PEM.
         type: str
@@ -217,6 +223,7 @@ REQUEST_SPEC = {
     "group": {"type": "str", "default": "root"},
     "key_mode": {"type": "str", "default": "0600", "no_log": False},
     "reload": {"type": "list", "elements": "str", "default": []},
+    "placeholder": {"type": "bool", "default": False},
     "certificate": {"type": "str"},
     "private_key": {"type": "str", "no_log": True},
 }
@@ -254,8 +261,9 @@ def request(module, requests):
     expected = module.params["authority_certificate"].strip()
     needed = bool(reasons) or not store.authority() or bool(expected and expected != authority.strip())
     settled = [item.name for item in requests if store.settle(item)]
-    keyless = [item.name for item in requests if needed and not store.has_key(item)]
-    made = {item.name: store.signing_request(item) for item in requests if needed and not module.check_mode}
+    asking = [item for item in requests if needed and not (item.placeholder and item.name not in reasons)]
+    keyless = [item.name for item in asking if not store.has_key(item)]
+    made = {item.name: store.signing_request(item) for item in asking if not module.check_mode}
     changed = bool(settled or keyless) or (needed and module.check_mode)
     lines = [f"{name}: {reason}\n" for name, reason in reasons.items()] + [
         f"{name}: owner or mode\n" for name in settled

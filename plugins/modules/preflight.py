@@ -25,6 +25,8 @@ description:
     V(remove).
   - The inventory's variables of the group C(all). One that the files beside the playbook set for this group, too, would
     have no effect, as Ansible prefers those.
+  - The certificates that app specs give, before V(site) and V(rebuild). The files must be there, belong together, be
+    valid and name the app's domains.
   - The control node's ansible-core and Python library jmespath.
 options:
   operation:

@@ -32,8 +32,8 @@ options:
     default: /etc/credstore.encrypted/signalbox-vault-provisioner
   kind:
     description:
-      - Which server it is. V(hashicorp) is experimental, for it was not run; its operators' shares are exchanged through
-        C(sys/rekey), OpenBao's through C(sys/rotate/root).
+      - Which server it is. V(hashicorp) is experimental, for it was not run; its operators' shares are exchanged
+        through C(sys/rekey), OpenBao's through C(sys/rotate/root).
     type: str
     choices: [openbao, hashicorp]
     default: openbao

@@ -27,6 +27,8 @@ from ansible_collections.signalbox.platform.plugins.module_utils._spec_section i
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DELETE: Any = object()
+GIVEN = {"source": "given", "certificate_path": "tls/a.crt"}
+KEY = "-----BEGIN PRIVATE KEY-----\nhunter2\n"
 URL = "postgresql+asyncpg://{user}:{password}@{host}:{port}/{name}"
 
 GOOD = yaml.safe_load(
@@ -149,6 +151,10 @@ CASES: list[tuple[str, list[tuple[str, Any]], str, list[str]]] = [
         "health.deadline_seconds",
         ["10 answers every 6 s take 60 s", "more than 60"],
     ),
+    ("tls of an unknown source", [("tls.source", "letsencrypt")], "tls.source", ["'letsencrypt'", "acme"]),
+    ("given without a key", [("tls", GIVEN)], "tls.key_path", ["missing", "path of the PEM file"]),
+    ("a path that is not given", [("tls.key_path", "a.key")], "tls.key_path", ["no effect", "source: given"]),
+    ("a key for a path", [("tls", {**GIVEN, "key_path": KEY})], "tls.key_path", ["belongs in a file", "its path"]),
     ("smoke is a mapping", [("smoke", {"path": "/"})], "smoke", ["mapping, not a list"]),
     ("method misspelt", [("smoke.0.method", "GETT")], "smoke[0].method", ["'GETT'", "Did you mean GET?"]),
     ("status out of range", [("smoke.0.status", 600)], "smoke[0].status", ["600", "100 to 599"]),
@@ -366,6 +372,7 @@ SHAPE: dict[str, Any] = {
         "settle_seconds": float,
         "latency_limit_milliseconds": int,
     },
+    "tls": {"source": str, "certificate_path": str, "key_path": str},
     "smoke": list,
     "streams": {"max_seconds": int},
     "drain": {"deadline_seconds": int},

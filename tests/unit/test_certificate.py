@@ -86,6 +86,14 @@ def test_reason_to_renew(held: rules.Held, reason: str) -> None:
     assert rules.reason_to_renew(REQUEST, held, NOW) == reason
 
 
+def test_a_placeholder_gives_way_to_whatever_is_there() -> None:
+    first = replace(REQUEST, placeholder=True)
+    foreign = replace(HELD, authority_matches=False, names=frozenset({"DNS:b"}), not_after=NOW - timedelta(days=1))
+    assert rules.reason_to_renew(first, foreign, NOW) is None
+    assert rules.reason_to_renew(first, None, NOW) == "there is none"
+    assert rules.reason_to_renew(first, replace(foreign, key_matches=False), NOW) == "it does not belong to the key"
+
+
 @pytest.mark.parametrize(
     ("pattern", "name", "expected"),
     [

@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.signalbox.platform.plugins.module_utils._app_spec import parse_apps
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight import OPERATIONS, Situation, Verdict, check
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_inventory import Host, Inventory
 from ansible_collections.signalbox.platform.plugins.module_utils._preflight_options import NAMES, OPTIONS, check_options
@@ -23,6 +27,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._preflight_vari
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_errors import Problem, lay_out_numbered
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_expressions import default_compiler
+from ansible_collections.signalbox.platform.plugins.plugin_utils._given_certificates import faults
 from ansible_collections.signalbox.platform.plugins.plugin_utils._inventory_files import variables_of_all
 from ansible_collections.signalbox.platform.plugins.plugin_utils._origin import origin_of
 
@@ -109,6 +114,10 @@ def only(name: str) -> dict[str, Any]:
     return {name: APPS[name]}
 
 
+def tls(source: str, **more: str) -> dict[str, Any]:
+    return {"agent-api": {**APPS["agent-api"], "tls": {"source": source, **more}}}
+
+
 DIGEST = "sha256:" + "a" * 64
 
 CASES: list[tuple[str, dict[str, Any], str, list[str]]] = [
@@ -172,6 +181,18 @@ CASES: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ),
     ("limit on app", {"limit": "e1", "play_hosts": ["e1"]}, "--limit e1", ["leaves out a1, a2", "Leave --limit out"]),
     ("limit on edge", {"limit": "app", "play_hosts": ["a1", "a2"]}, "--limit app", ["leaves out e1", "deploy"]),
+    (
+        "ACME at two edges",
+        {"apps": tls("acme"), "groups": {"edge": ["e1", "a1"]}},
+        "signalbox_apps.agent-api.tls.source",
+        ["2 edges", "may ask another", "one edge"],
+    ),
+    (
+        "given certificate of no use",
+        {"operation": "site", "certificate_faults": {"agent-api": "cannot be served: it ended"}},
+        "signalbox_apps.agent-api.tls",
+        ["it ended", "names every domain"],
+    ),
     ("old core", {"core_version": "2.18.9"}, "control node", ["2.18.9", "2.19"]),
     ("no jmespath", {"has_jmespath": False}, "control node", ["jmespath", "pip install jmespath"]),
     (
@@ -411,6 +432,34 @@ def test_origin_is_that_of_the_innermost_key_written_down(tmp_path: Any) -> None
     assert origin_of(value, "group app", "apps") == ""
 
 
+def test_given_certificates_are_looked_at_on_the_control_node(tmp_path: Path) -> None:
+    """Paths from the inventory's directory; a key that ansible-vault encrypted is decrypted."""
+    loader = pytest.importorskip("ansible.parsing.dataloader").DataLoader()
+    loader.set_vault_secrets([("default", VaultSecret(b"hunter2"))])
+
+    def pair(name: str, days: int, domain: str) -> None:
+        subject = ("-subj", "/CN=x", "-addext", f"subjectAltName=DNS:{domain}", "-days", str(days))
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / f"{name}.key")
+        command = ["openssl", "req", "-x509", *key, *subject, "-out", tmp_path / f"{name}.crt"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def found(certificate: str, key: str) -> str:
+        given = tls("given", certificate_path=certificate, key_path=key)
+        return faults(loader, parse_apps(given)[0], str(tmp_path)).get("agent-api", "")
+
+    pair("good", 5, "api.example.com")
+    pair("other", 5, "www.example.com")
+    assert found("good.crt", "good.key") == ""
+    plain = (tmp_path / "good.key").read_bytes()
+    (tmp_path / "good.key").write_bytes(VaultLib(loader._vault.secrets).encrypt(plain))
+    assert found("good.crt", str(tmp_path / "good.key")) == ""
+    assert "do not belong together" in found("other.crt", "good.key")
+    assert "does not name DNS:api.example.com" in found("other.crt", "other.key")
+    assert f"{tmp_path}/nowhere.crt cannot be read: it is not there" in found("nowhere.crt", "good.key")
+    loader.set_vault_secrets([])
+    assert "good.key cannot be read" in found("good.crt", "good.key")
+
+
 def test_a_variable_names_its_place() -> None:
     assert [problem.origin for problem in run(variables=set_for_all("edge_apps")).problems] == ["all.yml:2"]
 
@@ -499,7 +548,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("secret", {"secret": 5, "to": "x"}, "secret", ["not shown"]),
     ("secret", {"to": "a\nb"}, "to", ["line break"]),
     ("rotate", {"credentials": "slot,clients"}, "credentials", ["Did you mean slots?"]),
-    ("rotate", {"credentials": ""}, "credentials", ["clients, vault, hosts, registry, slots, due"]),
+    ("rotate", {"credentials": ""}, "credentials", ["clients, vault, hosts, certificates, redis, registry, slots, due"]),
     ("rotate", {"credentials": ["slots"]}, "credentials", ["a list"]),
     ("restore_table", {"tables": ["a", "b"]}, "tables", ["a list", "commas"]),
     ("masked_copy", {"database": 7}, "database", ["number 7", "quotes"]),

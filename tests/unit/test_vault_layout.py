@@ -91,6 +91,18 @@ def vault(server):
 # The rules, without a server.
 
 
+def test_vault_certifies_no_name_whose_certificate_comes_from_elsewhere() -> None:
+    files = {"certificate_path": "a.crt", "key_path": "a.key"}
+
+    def names(source: str) -> list[str]:
+        specs = {**SPECS, "plain": {**SPECS["plain"], "tls": {"source": source, **files}}}
+        return layout(specs, GROUPS, ADDRESSES)["hosts"]["edge1"]["certificates"]["dns"]
+
+    own = ["api.example.com", "edge.signalbox.internal", "edge1"]
+    assert names("authority") == [*own, "plain.example.com"]
+    assert names("acme") == names("given") == own
+
+
 def test_what_is_generated_and_what_is_given():
     assert WANTED["secrets"] == {
         "apps/agent-api/secrets": {"generate": {"API_KEY": 48}, "given": ["UPSTREAM_TOKEN"]},

@@ -165,6 +165,25 @@ def test_edges_and_slots_prove_what_they_are() -> None:
         assert _wiring.SLOTS_NAME not in names
 
 
+def test_an_app_brings_its_certificate_or_obtains_it_or_the_platform_gives_it() -> None:
+    given = {"source": "given", "certificate_path": "tls/a.crt", "key_path": "/srv/a.key"}
+    specs = {
+        **SPECS,
+        "agent-api": {**API, "tls": given},
+        "public": {**SPECS["plain"], "domains": ["p.example.com"], "tls": {"source": "acme"}},
+    }
+    found = {
+        request["name"]: request
+        for request in _wiring.host_certificates(specs, ["edge", "redis"], "h1", "10.0.0.1", "", False, "/inventory")
+    }
+    assert found["agent-api"]["certificate_path"] == "/inventory/tls/a.crt"
+    assert found["agent-api"]["private_key_path"] == "/srv/a.key"
+    assert found["public"]["placeholder"] is True
+    assert [request["name"] for request in _wiring.renewed(list(found.values()))] == ["plain", "edge", "redis"]
+    served = {app["name"]: app["certificate"]["acme"] for app in _wiring.edge_apps(specs, ["10.0.0.21"])}
+    assert served == {"agent-api": False, "plain": False, "public": True}
+
+
 def test_a_removed_app_loses_its_logins_and_its_data_only_when_asked() -> None:
     kept, removed, dropped = (
         _wiring.databases(SPECS)[0],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,20 @@ def test_the_key_belongs_to_the_certificate_and_is_private(host) -> None:
     assert host.file(f"{TLS}/ca.crt").mode == 0o644
     left = host.check_output(f"find {TLS} -name '.*' -type f")
     assert left == ""
+
+
+def test_what_was_given_is_served_in_its_newest_form(host) -> None:
+    given = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+    assert host.file(f"{TLS}/given.crt").content_string == (given / "given.crt").read_text()
+    assert (given / "given.key").read_text().startswith("$ANSIBLE_VAULT;")
+    of_key = host.check_output(f"openssl pkey -in {TLS}/given.key -pubout")
+    assert of_key == host.check_output(f"openssl x509 -in {TLS}/given.crt -noout -pubkey")
+    key = host.file(f"{TLS}/given.key")
+    assert (key.user, key.group, key.mode) == ("root", "reader", 0o640)
+
+
+def test_what_a_service_obtained_outlives_a_new_authority(host) -> None:
+    assert host.check_output(f"openssl x509 -in {TLS}/obtained.crt -noout -issuer") == "issuer=CN=elsewhere"
 
 
 def test_the_authority_lives_on_one_host(host) -> None:

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+testinfra_hosts = ["ansible://edge1"]
+
 CONTROL = "curl -s --unix-socket /run/signalbox-edge/control.sock http://edge"
 PREVIEW = "curl -s --unix-socket /run/signalbox-edge/preview.sock"
 TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -88,7 +90,7 @@ def open_on_blue(request, host):
 
 
 def test_before_the_first_release_the_edge_says_so(host):
-    for app in ("agent-api", "keyed", "limited", "broken"):
+    for app in ("agent-api", "keyed", "public", "limited", "broken"):
         module(host, "traffic", app=app, state="absent")
     status, headers, body = ask(host)
     assert (status, headers["retry-after"], headers["content-type"]) == (503, "30", "application/json")
@@ -115,7 +117,7 @@ def test_switching_and_its_idempotence(host):
     refused = module(host, "traffic", app="agent-api", weights={"blue": 60, "green": 60})
     assert "must sum to 100" in refused["msg"]
     refused = module(host, "traffic", app="nobody", weights={"blue": 0, "green": 100})
-    assert "the edge has no such app (it has: agent-api, keyed, limited, broken)" in refused["msg"]
+    assert "the edge has no such app (it has: agent-api, keyed, public, limited, broken)" in refused["msg"]
     assert slot_of(host) == "green"
 
 
@@ -481,5 +483,5 @@ def test_a_reboot_keeps_the_slot(host):
 
 
 def test_timers_run(host):
-    for timer in ("signalbox-edge-watch.timer", "signalbox-edge-logrotate.timer"):
+    for timer in ("signalbox-edge-watch.timer", "signalbox-edge-logrotate.timer", "signalbox-edge-acme.timer"):
         assert host.service(timer).is_running

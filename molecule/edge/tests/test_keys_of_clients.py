@@ -13,6 +13,8 @@ import time
 import pytest
 from test_edge import CONTROL, PREVIEW, address, ask, eventually, in_flight, module, traffic
 
+testinfra_hosts = ["ansible://edge1"]
+
 FIRST, SECOND, THIRD = (f"client-key-{name}-{name * 3}" for name in ("first", "second", "third"))
 WRONG = "client-key-unknown-unknown"
 OWN = {"blue": "own-key-of-blue-1", "green": "own-key-of-green-2"}
