@@ -548,7 +548,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("secret", {"secret": 5, "to": "x"}, "secret", ["not shown"]),
     ("secret", {"to": "a\nb"}, "to", ["line break"]),
     ("rotate", {"credentials": "slot,clients"}, "credentials", ["Did you mean slots?"]),
-    ("rotate", {"credentials": ""}, "credentials", ["clients, vault, hosts, certificates, redis, registry, slots, due"]),
+    (
+        "rotate",
+        {"credentials": ""},
+        "credentials",
+        ["clients, vault, hosts, certificates, redis, registry, slots, due"],
+    ),
     ("rotate", {"credentials": ["slots"]}, "credentials", ["a list"]),
     ("restore_table", {"tables": ["a", "b"]}, "tables", ["a list", "commas"]),
     ("masked_copy", {"database": 7}, "database", ["number 7", "quotes"]),
