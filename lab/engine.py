@@ -17,6 +17,10 @@ INSTALLED = STATE / "installed-packages"
 # What a purge of Docker's packages leaves; recorded with the packages where it was not there before.
 FOLDERS = ("/etc/cni", "/etc/docker", "/var/lib/containerd", "/var/lib/docker")
 GROUP = "group:docker"
+# Each host's systemd takes eight or more of the kernel's 128; one that gets none starts no unit that watches a file.
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_WANTED = 1024
+WATCHERS_BEFORE = STATE / "inotify-instances"
 
 
 def answers() -> bool:
@@ -53,8 +57,12 @@ def _installed() -> set[str]:
 
 
 def ensure() -> None:
-    if answers():
-        return
+    if not answers():
+        _bring()
+    _let_hosts_watch_files()
+
+
+def _bring() -> None:
     _refuse_who_may_not_use_it()
     if shutil.which("dockerd") is None:
         # Debian 13 has split the client off; Debian 12 has not.
@@ -67,6 +75,19 @@ def ensure() -> None:
     else:
         _start_by_hand()
     _wait()
+
+
+def _let_hosts_watch_files() -> None:
+    """Until the machine's next boot, or `clean`."""
+    now = int(WATCHERS.read_text())
+    if now < WATCHERS_WANTED:
+        STATE.mkdir(exist_ok=True)
+        WATCHERS_BEFORE.write_text(str(now))
+        _set_watchers(WATCHERS_WANTED)
+
+
+def _set_watchers(number: int) -> None:
+    run(as_root(["tee", str(WATCHERS)]), stdin=str(number))
 
 
 def _refuse_who_may_not_use_it() -> None:
@@ -132,6 +153,8 @@ def remove() -> None:
             " Remove that, then run `make clean` again"
         )
     stop()
+    if WATCHERS_BEFORE.exists():
+        _set_watchers(int(WATCHERS_BEFORE.read_text()))
     if packages:
         say(f"removing {len(packages)} packages that the lab installed")
         stream(as_root(["apt-get", "purge", "-y", *packages]), STATE / "apt-purge.log")

@@ -20,6 +20,9 @@ from shell import LabError  # noqa: E402
 def pidfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(engine, "PIDFILE", tmp_path / "dockerd.pid")
     monkeypatch.setattr(engine, "INSTALLED", tmp_path / "installed-packages")
+    monkeypatch.setattr(engine, "STATE", tmp_path)
+    monkeypatch.setattr(engine, "WATCHERS", tmp_path / "max_user_instances")
+    monkeypatch.setattr(engine, "WATCHERS_BEFORE", tmp_path / "inotify-instances")
     return tmp_path / "dockerd.pid"
 
 
@@ -54,6 +57,19 @@ def test_the_engine_has_ended_before_its_packages_go(pidfile: Path, monkeypatch:
         monkeypatch.setattr(engine, "stream", lambda *_, **__: at_purge.append(command.read_bytes()))
         engine.remove()
     assert at_purge == [b""]
+
+
+@pytest.mark.parametrize(("before", "during"), [("128\n", "1024"), ("4096\n", "4096\n")])
+def test_hosts_may_watch_files_until_they_are_gone(
+    pidfile: Path, monkeypatch: pytest.MonkeyPatch, before: str, during: str
+) -> None:
+    monkeypatch.setattr(engine, "answers", lambda: True)
+    engine.WATCHERS.write_text(before)
+    for _ in range(2):
+        engine.ensure()
+        assert engine.WATCHERS.read_text() == during
+    engine.remove()
+    assert int(engine.WATCHERS.read_text()) == int(before)
 
 
 def test_an_engine_with_what_is_not_ours_stays(pidfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
