@@ -14,6 +14,7 @@ PLAYBOOKS = sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob("pl
 # What roles put on hosts: each is a program of its own.
 BACKUP = "roles/pgbackrest/files/usr/local/lib/signalbox/backup"
 STATE = "roles/restic/files/usr/local/lib/signalbox/state"
+STANDBY = "roles/postgresql_standby/files/usr/local/lib/signalbox/standby"
 HOST_VAULT = "roles/vault_client/files/usr/local/libexec/signalbox/host-vault"
 COMMANDS = (
     ["ruff", "check", "."],
@@ -21,6 +22,7 @@ COMMANDS = (
     ["mypy", "plugins/module_utils"],
     ["mypy", *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(f"{BACKUP}/*.py"))],
     ["mypy", *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(f"{STATE}/*.py"))],
+    ["mypy", *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(f"{STANDBY}/*.py"))],
     ["mypy", HOST_VAULT],
     ["yamllint", "--strict", "."],
     ["ansible-lint", "--offline", "--strict"],

@@ -27,6 +27,7 @@ SCENARIOS = (
     "vault_client",
     "edge",
     "backup",
+    "standby",
     "state",
     "data",
     "secrets",

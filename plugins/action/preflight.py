@@ -72,6 +72,7 @@ class ActionModule(ActionBase):
             options=tuple(arguments["options"]),
             secrets=_secret_names(arguments["secrets"]),
             registry=arguments["registry"],
+            authority=arguments["authority"],
             variables=variables_of_all(
                 self._loader,
                 variables.get("ansible_inventory_sources") or (),

@@ -55,10 +55,20 @@ def clusters(configuration: str = "/etc/postgresql") -> list[dict[str, str]]:
 
 def available_bytes(path: str) -> int:
     """Room for a path that may not exist yet: that of its nearest parent."""
+    state = _file_system(path)
+    return state.f_bavail * state.f_frsize
+
+
+def total_bytes(path: str) -> int:
+    """Size of the file system that a path is, or will be, on."""
+    state = _file_system(path)
+    return state.f_blocks * state.f_frsize
+
+
+def _file_system(path: str) -> os.statvfs_result:
     while not os.path.exists(path):
         path = os.path.dirname(path.rstrip("/")) or "/"
-    state = os.statvfs(path)
-    return state.f_bavail * state.f_frsize
+    return os.statvfs(path)
 
 
 def missing(paths: Iterable[str]) -> list[str]:

@@ -50,6 +50,7 @@ OPERATIONS = (
     "masked_copy",
     "refresh_staging",
     "rebuild",
+    "promote",
 )
 STRATEGIES = ("blue_green",)
 LATER_STRATEGIES = ("canary", "rolling", "maintenance")
@@ -70,8 +71,8 @@ class Situation:
     """All that the checks look at.
 
     `values` are those of the platform's own options, `options` names others. `secrets` holds names only; None where
-    the play has not read them yet. `registry` is where images are pulled from. `certificate_faults` tells what is wrong
-    with the given certificate of an app.
+    the play has not read them yet. `registry` is where images are pulled from, `authority` the host that the inventory
+    says the certificate authority is on. `certificate_faults` tells what is wrong with the given certificate of an app.
     """
 
     operation: str
@@ -85,6 +86,7 @@ class Situation:
     options: tuple[str, ...] = ()
     secrets: Mapping[str, Sequence[str]] | None = None
     registry: object = None
+    authority: object = None
     variables: Variables = field(default_factory=Variables)
     certificate_faults: Mapping[str, str] = field(default_factory=dict)
     core_version: str = "2.19"
@@ -126,6 +128,7 @@ def check(situation: Situation, compile_expression: Compiler | None = None) -> V
     check_inventory(situation.operation, situation.inventory, chosen, reading, warnings)
     reading.problems.extend(_clients(chosen, situation.inventory))
     reading.problems.extend(_certificates(chosen, situation))
+    reading.problems.extend(_authority(situation.authority, situation.inventory))
     if situation.secrets is not None:
         for problem in (
             *_secrets(situation.operation, chosen, situation.secrets),
@@ -210,6 +213,7 @@ def _app(situation: Situation, names: Sequence[str], reading: Reading) -> str | 
         "masked_copy",
         "refresh_staging",
         "rebuild",
+        "promote",
     ):
         return None
     if not names:
@@ -284,6 +288,19 @@ def _certificates(apps: Mapping[str, App], situation: Situation) -> Iterator[Pro
             yield Problem(f"{ROOT}.{name}.tls", situation.certificate_faults[name], remedy)
 
 
+def _authority(named: object, inventory: Inventory) -> Iterator[Problem]:
+    """The certificate authority stays where it is when the inventory's primary changes."""
+    groups = inventory.groups
+    if named and named not in groups.get("all", (named,)):
+        yield Problem("signalbox_authority", f"names {show(named)}, which is no host of the inventory", "Name a host")
+    if named or groups.get("vault") or not groups.get("postgresql_standby"):
+        return
+    first = (*groups.get("postgresql", ()), "HOST")[0]
+    what = "is missing, and the certificate authority would go with the primary when a standby is promoted"
+    remedy = f"Name the host that was the primary first: signalbox_authority: {first}"
+    yield Problem("signalbox_authority", what, remedy)
+
+
 def _secrets(operation: str, apps: Mapping[str, App], present: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
     """Secrets of apps that are wanted and not there."""
     if operation not in ("site", "deploy", "rollback"):
@@ -305,9 +322,10 @@ def _platform_secrets(
         wanted += [("registry", "pull"), ("registry", "push")] if groups.get("registry") else []
         wanted += [("redis", "monitor")] if groups.get("redis") else []
         wanted += [("backup", "cipher")] if groups.get("backup") else []
+        wanted += [("postgresql", "replication")] if groups.get("postgresql_standby") else []
     elif situation.operation in ("deploy", "rollback") and _logs_in(situation.registry, apps):
         wanted.append(("registry", "pull"))
-    generated = {scope for scope in ("registry", "redis", "backup") if groups.get(scope)}
+    generated = {scope for scope in ("registry", "redis", "backup", "postgresql") if groups.get(scope)}
     for scope, secret in wanted:
         if secret not in present.get(scope, ()):
             yield _missing(scope, secret, scope in generated)

@@ -20,9 +20,9 @@ from ansible_collections.signalbox.platform.plugins.module_utils._spec_errors im
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_grammar import image_registry
 from ansible_collections.signalbox.platform.plugins.module_utils._spec_model import App
 
-GROUPS = ("app", "edge", "registry", "postgresql", "redis", "backup", "vault", "monitoring")
+GROUPS = ("app", "edge", "registry", "postgresql", "postgresql_standby", "redis", "backup", "vault", "monitoring")
 # Services that hold data or secrets, and should not be bound to an address the internet can reach.
-DATA_GROUPS = ("postgresql", "redis", "registry", "backup", "vault")
+DATA_GROUPS = ("postgresql", "postgresql_standby", "redis", "registry", "backup", "vault")
 # What else these groups are called. Named in a remedy where the right one is missing.
 _OTHER_NAMES = {
     "app": ("apps", "application", "applications", "api", "web", "docker"),
@@ -68,6 +68,7 @@ def check_inventory(
         *_limit(operation, inventory),
         *_vault(operation, inventory),
         *_backup(operation, inventory),
+        *_standby(operation, inventory),
     ):
         reading.add(problem.path, problem.what, problem.remedy)
     _addresses(inventory, reading, warnings)
@@ -98,6 +99,29 @@ def _backup(operation: str, inventory: Inventory) -> Iterator[Problem]:
     ):
         if not _filled(inventory.groups, group):
             yield Problem(f"group {group}", f"has no hosts, and {reason}", "Add it, and run playbooks/site.yml")
+
+
+def _standby(operation: str, inventory: Inventory) -> Iterator[Problem]:
+    groups, where = inventory.groups, "group postgresql_standby"
+    standbys, primaries = groups.get("postgresql_standby", ()), groups.get("postgresql", ())
+    if not standbys:
+        if operation == "promote":
+            what = "has no hosts, and the former primary belongs there"
+            yield Problem(where, what, "Swap the two hosts' groups first")
+        return
+    if len(primaries) != 1:
+        what = f"has hosts, and group postgresql has {len(primaries)}: a standby follows the one primary"
+        yield Problem(where, what, "Put the primary, and nothing else, into the group postgresql")
+    for host in standbys:
+        if host in primaries:
+            what = f"has {host}, which is in postgresql as well: a copy beside the original is lost with it"
+            yield Problem(where, what, f"Give {host} one of the two groups")
+        elif host in groups.get("backup", ()):
+            what = f"has {host}, which keeps the backups as well, so that both would be lost at once"
+            yield Problem(where, what, "Use a host of its own for one of them")
+    if set(primaries) & set(groups.get("backup", ())):
+        what = f"has hosts, and {primaries[0]} keeps the backups itself, which no standby reaches there"
+        yield Problem(where, what, "Keep the backups on a host of their own")
 
 
 def _filled(groups: Mapping[str, Sequence[str]], name: str) -> bool:

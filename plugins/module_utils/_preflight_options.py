@@ -151,6 +151,7 @@ class Option:
 
 
 _BOOLEANS = (
+    "accept_lag",
     "accept_smaller",
     "both_slots",
     "cut_streams",
@@ -179,12 +180,12 @@ OPTIONS = (
     Option("database", _text, ("restore_table", "masked_copy")),
     Option("from", _text, ("refresh_staging",)),
     Option("leaked", _leak, ("revoke",)),
-    Option("lost", _text, ("rebuild",)),
+    Option("lost", _text, ("rebuild", "promote")),
     Option("overwrite", _text, ("restore", "restore_repository", "refresh_staging")),
     Option("secret", _secret_name, ("secret",)),
     Option("status_file", _text, ("status",)),
     Option("tables", _text, ("restore_table",)),
-    Option("to", _text, ("masked_copy", "secret")),
+    Option("to", _text, ("masked_copy", "promote", "secret")),
 )
 NAMES = tuple(dict.fromkeys(option.name for option in OPTIONS))
 

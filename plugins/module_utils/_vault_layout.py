@@ -66,6 +66,7 @@ def _platform_secrets(groups: Groups) -> dict[str, tuple[str, ...]]:
         **({"registry": ("pull", "push")} if groups.get("registry") else {}),
         **({"redis": ("monitor",)} if groups.get("redis") else {}),
         **({"backup": ("cipher",)} if groups.get("backup") else {}),
+        **({"postgresql": ("replication",)} if groups.get("postgresql_standby") else {}),
     }
 
 

@@ -153,13 +153,15 @@ def open_ports(
 ) -> list[dict[str, Any]]:
     """Input C(base_open_ports) of a host in `groups`: what its services offer, and to whom.
 
-    `group_addresses` names the addresses of the hosts of C(all), C(edge), C(vault), C(backup) and C(postgresql), and
-    under C(state) those whose state the backup host keeps.
+    `group_addresses` names the addresses of the hosts of C(all), C(edge), C(vault) and C(backup), under C(database)
+    those of C(postgresql) and C(postgresql_standby), and under C(state) those whose state the backup host keeps. A
+    standby offers what its primary does, so that it can take its place at once.
     """
     edges, vaults, stores, databases, kept, everyone = (
         [f"{address}/32" for address in group_addresses.get(group, [])]
-        for group in ("edge", "vault", "backup", "postgresql", "state", "all")
+        for group in ("edge", "vault", "backup", "database", "state", "all")
     )
+    is_database = "postgresql" in groups or "postgresql_standby" in groups
     ports: list[dict[str, Any]] = []
     if "edge" in groups:
         ports += [{"port": 80, "comment": "HTTP"}, {"port": 443, "comment": "HTTPS"}]
@@ -169,11 +171,12 @@ def open_ports(
             for name, spec in sorted(specs.items())
             for slot, port in sorted(spec["slot_ports"].items())
         ]
-    if "postgresql" in groups:
-        ports.append({"port": 5432, "sources": [*app_networks, *vaults], "comment": "PostgreSQL"})
-    if "postgresql" in groups and stores and "backup" not in groups:
+    if is_database:
+        others = databases if len(databases) > 1 else []
+        ports.append({"port": 5432, "sources": [*app_networks, *vaults, *others], "comment": "PostgreSQL"})
+    if is_database and stores and "backup" not in groups:
         ports.append({"port": 8432, "sources": stores, "comment": "backup of PostgreSQL"})
-    if "backup" in groups and databases and "postgresql" not in groups:
+    if "backup" in groups and databases and not is_database:
         ports.append({"port": 8432, "sources": databases, "comment": "backup repository"})
     if "backup" in groups and kept:
         ports.append({"port": 8433, "sources": kept, "comment": "state of hosts"})
@@ -207,10 +210,13 @@ def host_certificates(
         requests.append({"name": "edge", "dns": [EDGE_NAME, host], "group": "www-data", "key_mode": "0640"})
     if "app" in groups:
         requests.append({"name": "slots", "dns": [SLOTS_NAME, host], "addresses": [address]})
-    if backup and ("backup" in groups or "postgresql" in groups):
+    is_database = "postgresql" in groups or "postgresql_standby" in groups
+    if backup and ("backup" in groups or is_database):
         requests.append({"name": "backup", "dns": [host], "addresses": [address]})
     requests += [
-        {"name": group, "dns": [host], "addresses": [address]} for group in ("postgresql", "redis") if group in groups
+        {"name": name, "dns": [host], "addresses": [address]}
+        for name, wanted in (("postgresql", is_database), ("redis", "redis" in groups))
+        if wanted
     ]
     if "registry" in groups:
         requests.append({"name": "registry", "dns": sorted({host, registry} - {""}), "addresses": [address]})

@@ -53,6 +53,10 @@ available_bytes:
   description: Free room where the data is or will be.
   returned: always
   type: int
+total_bytes:
+  description: Size of that file system.
+  returned: always
+  type: int
 missing_files:
   description: Which of O(required_files) are missing or empty.
   returned: always
@@ -76,6 +80,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._postgresql_ser
     clusters,
     describe,
     missing,
+    total_bytes,
 )
 
 try:
@@ -108,6 +113,7 @@ def main():
         changed=False,
         clusters=clusters(),
         available_bytes=available_bytes(module.params["directory"]),
+        total_bytes=total_bytes(module.params["directory"]),
         missing_files=missing(module.params["required_files"]),
         server=server(module.params),
     )

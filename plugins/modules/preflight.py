@@ -33,7 +33,7 @@ options:
     description: What the play is about to do.
     type: str
     choices: [site, deploy, rollback, rotate, revoke, secret, status, remove, backup, drill, restore, restore_table,
-      restore_repository, masked_copy, refresh_staging, rebuild]
+      restore_repository, masked_copy, refresh_staging, rebuild, promote]
     required: true
   apps:
     description: The mapping C(signalbox_apps) as the inventory has it, not passed through a filter.
@@ -159,6 +159,7 @@ ARGUMENTS = {
     "options": {"type": "list", "elements": "str", "default": []},
     "secrets": {"type": "dict", "no_log": False},
     "registry": {"type": "dict"},
+    "authority": {"type": "str"},
 }
 
 

@@ -268,6 +268,42 @@ CASES: list[tuple[str, dict[str, Any], str, list[str]]] = [
         ["has no hosts", "its first host is backed up"],
     ),
     (
+        "standby that is the primary",
+        {"groups": {"postgresql_standby": ["d1"]}},
+        "group postgresql_standby",
+        ["has d1, which is in postgresql as well"],
+    ),
+    (
+        "standby without a primary",
+        {"app": "web", "groups": {"postgresql": None, "postgresql_standby": ["e1"]}},
+        "group postgresql_standby",
+        ["group postgresql has 0", "follows the one primary"],
+    ),
+    (
+        "standby that keeps the backups",
+        {"groups": {"postgresql_standby": ["e1"], "backup": ["e1"]}},
+        "group postgresql_standby",
+        ["has e1, which keeps the backups as well"],
+    ),
+    (
+        "primary that keeps the backups, with a standby",
+        {"groups": {"postgresql_standby": ["e1"], "backup": ["d1"]}},
+        "group postgresql_standby",
+        ["d1 keeps the backups itself"],
+    ),
+    (
+        "promotion without a standby",
+        {"operation": "promote", "app": None},
+        "group postgresql_standby",
+        ["has no hosts", "Swap"],
+    ),
+    (
+        "password of the replication",
+        {"operation": "site", "app": None, "groups": {"postgresql_standby": ["e1"]}},
+        "signalbox_secrets.postgresql.replication",
+        ["no value", "playbooks/secrets.yml"],
+    ),
+    (
         "variable of a role for all",
         {"variables": set_for_all("redis_users")},
         "variable redis_users",

@@ -117,6 +117,12 @@ def test_what_is_generated_and_what_is_given():
     assert WANTED["static_roles"] == ["agent_api_blue", "agent_api_green", "agent_api_owner"]
 
 
+def test_a_standby_adds_a_password():
+    found = layout(CLIENTS, {**GROUPS, "postgresql_standby": ["app2"]}, ADDRESSES, "registry.test")
+    assert found["secrets"]["platform/postgresql"] == {"generate": {"replication": 40}, "given": []}
+    assert found["reads"]["postgresql"] == {"replication": {"path": "platform/postgresql", "key": "replication"}}
+
+
 def test_ansible_reads_only_what_it_sets_itself():
     assert {scope: sorted(names) for scope, names in WANTED["reads"].items()} == {
         "agent-api": ["cache_blue", "cache_green"],

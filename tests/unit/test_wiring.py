@@ -206,12 +206,26 @@ def test_ports_are_open_only_where_and_to_whom_they_are_needed() -> None:
     assert ports("app") == {port: ["10.0.0.11/32"] for port in (54000, 54001, 54100, 54101)}
     assert ports("postgresql", "redis") == {5432: ["10.0.0.21/32", "10.0.0.51/32"], 6379: ["10.0.0.21/32"]}
     assert ports("vault") == {8200: ["10.0.0.11/32", "10.0.0.51/32"]}
-    with_backup = {"backup": ["10.0.0.41"], "postgresql": ["10.0.0.31"]}
+    with_backup = {"backup": ["10.0.0.41"], "database": ["10.0.0.31"]}
     assert ports("backup", **with_backup) == {8432: ["10.0.0.31/32"]}
     assert ports("postgresql", **with_backup)[8432] == ["10.0.0.41/32"]
     assert 8432 not in ports("backup", "postgresql", **with_backup), "on one host it needs no network"
+    with_standby = {"backup": ["10.0.0.41"], "database": ["10.0.0.31", "10.0.0.32"]}
+    assert ports("backup", **with_standby) == {8432: ["10.0.0.31/32", "10.0.0.32/32"]}
+    both = [ports(group, **with_standby) for group in ("postgresql", "postgresql_standby")]
+    assert both[0] == both[1], "a standby is ready to take its primary's place"
+    assert both[0][5432] == ["10.0.0.21/32", "10.0.0.51/32", "10.0.0.31/32", "10.0.0.32/32"]
     assert ports("backup", state=["10.0.0.11"]) == {8433: ["10.0.0.11/32"]}
     assert ports("registry") == {5000: ["10.0.0.21/32", "192.0.2.0/24"]}
+
+
+def test_a_standby_has_the_certificates_of_its_primary() -> None:
+    primary, standby = (
+        _wiring.host_certificates(SPECS, [group], "data2", "10.0.0.32", "", backup=True)
+        for group in ("postgresql", "postgresql_standby")
+    )
+    assert primary == standby
+    assert [request["name"] for request in standby] == ["backup", "postgresql"]
 
 
 def edge_serving(weights: dict[str, int], counters: Any) -> dict[str, Any]:
