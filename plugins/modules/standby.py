@@ -87,6 +87,11 @@ lines:
   returned: success
   type: list
   elements: str
+problems:
+  description: What needs attention; empty when all is well.
+  returned: operation status
+  type: list
+  elements: str
 """
 
 import json
@@ -127,7 +132,20 @@ def lag(report):
     if report["behind_bytes"] >= 0:
         return report["behind_bytes"], f"{report['behind_bytes']} bytes behind {report['behind_whom']}"
     age = report.get("newest_commit_seconds", -1)
-    return age, f"its newest commit is {age:.0f} s old, and no primary answers"
+    old = f"is {age:.0f} s old" if age >= 0 else "is of an unknown age"
+    return age, f"its newest commit {old}, and no primary answers"
+
+
+def findings(report, name):
+    """What is wrong with a host that should be a standby, or nothing."""
+    if report["copying"]:
+        return [f"standby {name} is half a copy: run site.yml"]
+    if report["kind"] != "standby":
+        return [f"standby {name}: its server is {'a primary' if report['kind'] == 'primary' else 'stopped'}"]
+    if not report["streaming"]:
+        age = report["newest_commit_seconds"]
+        return [f"standby {name} does not stream from the primary" + (f" since {age:.0f} s" if age >= 0 else "")]
+    return []
 
 
 def judge(module, report):
@@ -169,6 +187,12 @@ def main():
     if module.check_mode and operation not in ("status", "ready"):
         module.exit_json(changed=operation != "follow", report={}, lines=[])
     report = run(module, operation, *arguments(module.params))
+    if operation == "status":
+        name = report["name"]
+        problems = findings(report, name)
+        well = f"standby {name} streams, {report.get('unreplayed_bytes', 0)} bytes are not replayed yet"
+        lines = [f"PROBLEM  {problem}" for problem in problems] or [well]
+        module.exit_json(changed=False, report=report, lines=lines, problems=problems)
     lines = judge(module, report) if operation == "ready" else report.get("done", [])
     module.exit_json(changed=bool(changed(operation, report)), report=report, lines=lines)
 

@@ -17,6 +17,8 @@ create table if not exists signalbox.heartbeat (
   only_row boolean primary key default true check (only_row), at timestamptz not null
 );
 """
+# Asked first: what a standby refuses goes to its log as an error each time.
+_RECOVERS = "select pg_is_in_recovery()"
 # Seconds since the epoch.
 READ = "select extract(epoch from at) from signalbox.heartbeat"
 # After a crash or a restore the checkpointer went to sleep while there was no archive_timeout to watch, for recovery
@@ -41,6 +43,9 @@ def beat(every_seconds: float, say: Callable[[str], None]) -> None:
                 )
                 connection.autocommit = True
                 with connection.cursor() as cursor:
+                    cursor.execute(_RECOVERS)
+                    if cursor.fetchone()[0]:
+                        raise psycopg2.OperationalError("it is a standby, or in recovery")
                     cursor.execute(_MAKE)
                     cursor.execute(_WAKE)
             with connection.cursor() as cursor:

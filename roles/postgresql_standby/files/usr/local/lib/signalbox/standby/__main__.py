@@ -74,7 +74,12 @@ class Program:
     def status(self) -> dict[str, Any]:
         recovering, own = self.cluster.recovering(), self.cluster.control()
         kind = {True: "standby", False: "primary", None: "stopped"}[recovering]
-        found: dict[str, Any] = {"kind": kind, "fenced": self.cluster.fenced, "copying": JOURNAL.exists()}
+        found: dict[str, Any] = {
+            "name": self.known["name"],
+            "kind": kind,
+            "fenced": self.cluster.fenced,
+            "copying": JOURNAL.exists(),
+        }
         if recovering is not None or own is not None:
             at = self.cluster.position() if recovering is not None else own.position  # type: ignore[union-attr]
             found.update(system=at.system, timeline=at.timeline, end=at.end)

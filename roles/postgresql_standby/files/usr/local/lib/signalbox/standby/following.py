@@ -17,6 +17,7 @@ JOURNAL = Path("/var/lib/signalbox/standby-copy.json")
 STREAMING = "select coalesce((select status from pg_stat_wal_receiver), '') = 'streaming'"
 _PROGRESS = "select pg_last_wal_replay_lsn()"
 _STATUS = "select coalesce(wal_status, '') from pg_replication_slots where slot_name = '{slot}'"
+_LET_GO = "select pg_terminate_backend(pid, 5000) from pg_stat_wal_receiver"
 # A standby keeps no WAL for others; slots of the time when it was the primary would fill its disk.
 _FREE_SLOTS = """
 select pg_drop_replication_slot(slot_name) from pg_replication_slots
@@ -61,7 +62,7 @@ class Follower:
         position = self._position(own)
         history = self.primary.history(primary.timeline)
         if position is not None and not has_left(position, primary, history):
-            self._follow()
+            self._catch_up(overwrite)
         elif overwrite:
             self._rewind()
         else:
@@ -94,6 +95,15 @@ class Follower:
         raise Problem(what, f"-e overwrite={self.name} gives that up and brings it back; until then it is read-only")
 
     # ---- ways ------------------------------------------------------------------------------------------------------
+
+    def _catch_up(self, overwrite: bool) -> None:
+        """One that was away for so long that nobody has its WAL any more is of no use as it is."""
+        try:
+            self._follow()
+        except Problem as problem:
+            if not overwrite:
+                raise
+            self._copy(f"it could not catch up ({problem})")
 
     def _follow(self) -> None:
         if not self.cluster.fenced:
@@ -175,14 +185,27 @@ class Follower:
     # ---- slot ------------------------------------------------------------------------------------------------------
 
     def ensure_slot(self) -> str:
-        """Its slot at the primary. One that lost its WAL never streams again, even when the archive had it."""
+        """Its slot at the primary. One that lost its WAL keeps none any more, though it can still be streamed over."""
         status = self.primary.ask(_STATUS.format(slot=self.slot))
         if status in ("reserved", "extended", "unreserved"):
             return ""
         if status == "lost":
-            self.primary.ask(f"DROP_REPLICATION_SLOT {self.slot} WAIT")
+            self._drop_slot()
         self.primary.ask(f"CREATE_REPLICATION_SLOT {self.slot} PHYSICAL RESERVE_WAL")
         return f"made its slot at {self.primary.address}" + (" anew, for it had lost its WAL" if status else "")
+
+    def _drop_slot(self) -> None:
+        """What streams over it lets go first, and comes back after some seconds."""
+        for attempt in range(1, 6):
+            try:
+                if self.cluster.recovering():
+                    self.cluster.ask(_LET_GO)
+                self.primary.ask(f"DROP_REPLICATION_SLOT {self.slot}")
+                return
+            except Problem:
+                if attempt == 5:
+                    raise
+                time.sleep(0.5)
 
     def free_slots(self) -> None:
         self.cluster.ask(_FREE_SLOTS)
@@ -197,5 +220,5 @@ class Follower:
                 last, deadline = now, time.monotonic() + 60
             if time.monotonic() > deadline:
                 what = f"{self.name} does not stream and is at {last}: {self.cluster.last_words()}"
-                raise Problem(what, "see the reason")
+                raise Problem(what, f"see the reason; -e overwrite={self.name} copies it anew")
             time.sleep(0.3)
