@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cluster as cluster_module
 import pytest
 from cluster import Control, Position, Problem, Said, control, forks, has_left, lsn, without_targets
 from following import Follower
@@ -237,3 +240,88 @@ def test_a_slot_that_lost_its_wal_is_made_anew(
     run, _commands = follower(Cluster(PRIMARY, "", True, fenced=True), peer, tmp_path, monkeypatch)
     run.ensure_slot()
     assert [statement for statement in peer.asked if statement.isupper() or "SLOT" in statement] == asked
+
+
+# ---- the fence -----------------------------------------------------------------------------------------------------
+
+
+def main_module() -> ModuleType:
+    """The program's own file, under a name that is free."""
+    path = Path(cluster_module.__file__).with_name("__main__.py")
+    spec = importlib.util.spec_from_file_location("standby_main", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def program(cluster: Cluster, *peers: Peer) -> Any:
+    module = main_module()
+    made = module.Program.__new__(module.Program)
+    vars(made).update(known={"name": "a", "primary": ""}, cluster=cluster, peers=list(peers))
+    vars(cluster).setdefault("forget_targets", lambda: None)
+    return made
+
+
+class Silent(Peer):
+    def position(self) -> Position:
+        raise Problem("no answer", "wait")
+
+
+def stopped_primary(timeline: int = 1, fenced: bool = False) -> Cluster:
+    return Cluster(Position("7", timeline, 100), "in production", None, fenced=fenced)
+
+
+@pytest.mark.parametrize(
+    ("peers", "fenced"),
+    [
+        ([Peer()], True),
+        ([Silent(), Peer()], True),
+        ([Peer(recovering=True)], False),
+        ([Peer(at=Position("8", 2, 100))], False),
+        ([Peer(at=Position("7", 1, 100))], False),
+        ([Silent()], False),
+    ],
+)
+def test_before_its_start_a_primary_asks_whether_another_one_replaced_it(peers: list[Peer], fenced: bool) -> None:
+    cluster = stopped_primary()
+    program(cluster, *peers).guard()
+    assert cluster.fenced is fenced
+
+
+def test_half_a_copy_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = program(stopped_primary())
+    (tmp_path / "journal").write_text("{}")
+    monkeypatch.setitem(type(run).guard.__globals__, "JOURNAL", tmp_path / "journal")
+    with pytest.raises(Problem, match="half a copy"):
+        run.guard()
+
+
+def test_a_primary_tells_where_its_wal_ends_also_when_it_is_asked_again() -> None:
+    cluster = Cluster(Position("7", 1, 100), "in production", False)
+    first, again = program(cluster).leave(False), program(cluster).leave(False)
+    assert first == again == {"end": 100, "left": True}
+    assert cluster.fenced
+    standby = Cluster(Position("7", 1, 100), "shut down in recovery", None, fenced=True)
+    assert program(standby).leave(False) == {"end": 0, "left": False}
+
+
+def test_a_primary_that_crashed_is_fenced_only_where_it_is_given_up() -> None:
+    cluster = stopped_primary()
+    with pytest.raises(Problem, match="-e lost=a"):
+        program(cluster).leave(False)
+    assert not cluster.fenced
+    assert program(cluster).leave(True) == {"end": 0, "left": True}
+    assert cluster.fenced
+
+
+def test_the_former_primary_is_taken_back_while_nobody_replaced_it() -> None:
+    cluster = Cluster(Position("7", 1, 100), "shut down", None, fenced=True)
+    with pytest.raises(Problem, match="was promoted"):
+        program(cluster, Peer()).take_back()
+    assert cluster.fenced
+    started = SimpleNamespace(count=0)
+    vars(cluster)["start"] = lambda: setattr(started, "count", 1)
+    program(cluster, Silent()).take_back()
+    assert (cluster.fenced, started.count) == (False, 1)

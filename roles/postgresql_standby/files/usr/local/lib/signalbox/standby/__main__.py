@@ -111,7 +111,7 @@ class Program:
     def leave(self, crashed: bool) -> dict[str, Any]:
         """The server stops cleanly: its last WAL goes to whoever streams from it. One that crashed is only shut."""
         running, own = self.cluster.recovering(), self.cluster.control()
-        if running or own is None or self.cluster.fenced:
+        if running or own is None or not own.was_primary:
             return {"end": 0, "left": False}
         self.cluster.stop()
         own = self.cluster.control()
