@@ -169,6 +169,22 @@ def test_a_standby_that_follows_is_left_alone(tmp_path: Path, monkeypatch: pytes
     assert (run.run(False), commands, cluster.done) == ([], [], [])
 
 
+def test_a_primary_that_goes_on_meanwhile_is_not_taken_for_one_that_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer(Position("7", 2, 1000))
+
+    def asked() -> Position:
+        peer.at = Position("7", 2, peer.at.end + 100)
+        return peer.at
+
+    monkeypatch.setattr(peer, "position", asked)
+    cluster = Cluster(peer.at, "in archive recovery", True, fenced=True)
+    monkeypatch.setattr(cluster, "position", asked)
+    run, _commands = follower(cluster, peer, tmp_path, monkeypatch)
+    assert run.run(False) == []
+
+
 def test_a_former_primary_with_nothing_of_its_own_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(Position("7", 1, 100), "in production", False)
     run, commands = follower(cluster, Peer(), tmp_path, monkeypatch)

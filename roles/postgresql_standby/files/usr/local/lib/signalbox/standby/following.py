@@ -55,11 +55,13 @@ class Follower:
                 raise Problem(what, f"save what you need, then -e overwrite={self.name} puts a copy in its place")
             self._copy("its cluster was not the primary's")
         else:
-            self._attach(own, primary, overwrite)
+            self._attach(own, overwrite)
         return self.done
 
-    def _attach(self, own: Control, primary: Position, overwrite: bool) -> None:
+    def _attach(self, own: Control, overwrite: bool) -> None:
+        # This order: a standby that streams may be further by now than its primary was a moment ago.
         position = self._position(own)
+        primary = self.primary.position()
         history = self.primary.history(primary.timeline)
         if position is not None and not has_left(position, primary, history):
             self._catch_up(overwrite)
