@@ -225,6 +225,15 @@ def test_after_a_restore_in_place_the_standby_is_rewound_to_what_came_back(one, 
     assert sql(one, "select max(n) from ledger") == "90000"
 
 
+def test_a_copy_that_was_killed_does_not_start_and_is_made_again(one, two):
+    one.check_output("systemctl stop postgresql@17-main && echo {} > /var/lib/signalbox/standby-copy.json")
+    assert one.run("systemctl start postgresql@17-main").rc != 0
+    code, text = play("converge", "standby-two")
+    assert code == 0, text
+    assert "copied it from the repository, for a copy that was interrupted is made anew" in text
+    same_rows(two, one)
+
+
 def test_the_inventory_of_before_is_refused(one, two):
     code, text = play("converge", "standby-one")
     assert code != 0
