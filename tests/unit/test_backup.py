@@ -15,7 +15,7 @@ import targets
 from catalogue import Backup, Catalogue, Fork, Timeline, catalogue, forks, lsn, missing_segments
 from drill import random_moment
 from problems import INPUT, NO_BACKUP, Problem
-from repository import Repository, Said
+from repository import Repository, Said, execute
 
 HOUR, DAY = 3600.0, 86400.0
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc).timestamp()
@@ -319,7 +319,9 @@ def test_a_request_without_a_database_is_refused(asked: dict) -> None:
 @pytest.mark.parametrize("error", ["FormatError: key/value found outside", "CryptoError: unable to flush"])
 def test_another_passphrase_is_told_without_what_it_makes_of_the_files(error: str) -> None:
     said = f"[{error[:11]}] unable to load info file 'backup.info':\n{error} \x00\ufffd"
-    found = catalogue([{**INFO[0], "status": {"code": 99, "lock": {}, "message": said}, "backup": []}], "main")
+    repo = [{"key": 1, "status": {"code": 99, "message": said}}]
+    status = {"code": 99, "lock": {}, "message": "other"}
+    found = catalogue([{**INFO[0], "status": status, "repo": repo, "backup": []}], "main")
     assert found.message == "its files cannot be read, with another passphrase than the repository's or after damage"
 
 
@@ -339,3 +341,12 @@ def test_a_moment_that_the_archive_lacks_is_refused(wanted: targets.Target, arch
         return
     with pytest.raises(Problem, match=words):
         targets.check_archived(wanted, archived, NOON + 10)
+
+
+def test_what_is_no_text_in_an_answer_breaks_nothing() -> None:
+    said = execute(["printf", r"\300\001[]"], 10)
+    assert said.output == "\ufffd\x01[]"
+    status = '{"code": 99, "lock": {}, "message": "unable to load info file:\\nFormatError: \ufffd\x01"}'
+    answer = Said(0, f'[{{"name": "main", "status": {status}}}]', "")
+    found = Repository("main", execute=lambda _command, _seconds: answer).info()
+    assert "another passphrase" in found.message

@@ -364,7 +364,7 @@ EXCHANGE = """
   vars_files: [{scenario}/vars/main.yml]
   tasks:
     - ansible.builtin.include_role: {{name: signalbox.platform.postgresql, tasks_from: exchange}}
-      vars: {{postgresql_load_database: shop, postgresql_memory_bytes: {memory}}}
+      vars: {{postgresql_load_database: shop, postgresql_storage: {storage}}}
     - ansible.builtin.debug:
         msg: >-
           done: {{{{ postgresql_load_done | default(false) }}}},
@@ -372,8 +372,8 @@ EXCHANGE = """
 """
 
 
-def exchanged(tmp_path, memory):
-    (tmp_path / "play.yml").write_text(EXCHANGE.format(scenario=SCENARIO, memory=memory))
+def exchanged(tmp_path, storage):
+    (tmp_path / "play.yml").write_text(EXCHANGE.format(scenario=SCENARIO, storage=storage))
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", os.environ["MOLECULE_INVENTORY_FILE"]]
     done = subprocess.run(
         [*command, str(tmp_path / "play.yml")], capture_output=True, text=True, timeout=300, check=False
@@ -382,19 +382,20 @@ def exchanged(tmp_path, memory):
 
 
 def test_where_rights_cannot_be_granted_what_was_there_comes_back(data, tmp_path):  # noqa: F811
+    sql(data, "drop table if exists before", "shop")
     sql(data, "create database shop_new owner shop_owner", "postgres")
     sql(data, "comment on database shop_new is 'signalbox: masked copy for shop, complete'", "postgres")
     sql(data, "create table copied (n int)", "shop_new")
     sql(data, "create table before (n int)", "shop")
     # An input that the role refuses before it grants anything.
-    said = exchanged(tmp_path, memory=-1)
+    said = exchanged(tmp_path, storage="tape")
     assert "done: False, failure: " in said, said
     assert "failure: none" not in said
     assert sql(data, "select count(*) from before", "shop") == "0"
     assert sql(data, "select count(*) from copied", "shop_old") == "0"
     sql(data, "alter database shop_old rename to shop_new", "postgres")
     sql(data, "comment on database shop_new is 'signalbox: masked copy for shop, complete'", "postgres")
-    said = exchanged(tmp_path, memory=536870912)
+    said = exchanged(tmp_path, storage="ssd")
     assert "done: True, failure: none" in said, said
     assert sql(data, "select count(*) from copied", "shop") == "0"
     assert sql(data, "select has_database_privilege('shop_blue', 'shop', 'connect')", "postgres") == "t"

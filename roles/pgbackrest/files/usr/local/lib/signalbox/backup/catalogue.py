@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# Of a repository that cannot be read.
+_OTHER = 99
 _LINE = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+)/([0-9A-Fa-f]+)")
 
 
@@ -89,7 +91,7 @@ def catalogue(info: Sequence[Mapping[str, Any]], stanza: str) -> Catalogue:
     archive = (found.get("archive") or [{}])[-1]
     return Catalogue(
         code=int(status["code"]),
-        message=_message(str(status["message"])),
+        message=_message(found),
         backups=tuple(_backup(entry) for entry in found.get("backup") or []),
         archive_id=str(archive.get("id") or ""),
         archive_maximum=str(archive.get("max") or ""),
@@ -98,8 +100,13 @@ def catalogue(info: Sequence[Mapping[str, Any]], stanza: str) -> Catalogue:
     )
 
 
-def _message(said: str) -> str:
-    """In one line. What another passphrase makes of a file is no text, and need not even be told as its fault."""
+def _message(stanza: Mapping[str, Any]) -> str:
+    """In one line; what is wrong with the repository itself before the stanza's own word for it, such as `other`.
+
+    What another passphrase makes of a file is no text, and need not even be told as its fault.
+    """
+    told = [str(entry["status"]["message"]) for entry in stanza.get("repo") or () if entry["status"]["code"] == _OTHER]
+    said = (told or [str(stanza["status"]["message"])])[0]
     if "unable to load info file" in said and ("FormatError" in said or "CryptoError" in said):
         return "its files cannot be read, with another passphrase than the repository's or after damage"
     return " ".join(said.split())[:400]

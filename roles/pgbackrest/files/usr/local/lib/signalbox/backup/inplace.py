@@ -53,6 +53,9 @@ end $signalbox$
 """
 
 
+_TOLD_TO_CLIENTS = re.compile(r"FATAL: .*(database system is|terminating (connection|background))")
+
+
 def as_postgres(command: Sequence[str], seconds: float, stdin: str = "") -> Said:
     """A command as the cluster's owner; what it reads is never in its arguments."""
     whole = ["runuser", "-u", "postgres", "--", *command]
@@ -214,7 +217,7 @@ class InPlace:
     def _bring_up(self, which: str = "old") -> None:
         """Start, and wait until recovery has ended. The unit's own start never ends when recovery fails early."""
         began = told = lived = time.monotonic()
-        since = f"@{time.time():.0f}"
+        since = f"@{int(time.time())}"
         self._systemctl("reset-failed", UNIT)
         self._systemctl("start", UNIT, "--no-block")
         while not self._open():
@@ -222,6 +225,8 @@ class InPlace:
             lived = now if postmaster.state(self.data) else lived
             patience = SETTLE_SECONDS if re.search(r"\b(FATAL|PANIC)\b", words) else SILENCE_SECONDS
             if self._systemctl("is-active", UNIT).output.strip() == "failed" or now - lived > patience:
+                # Else the unit would go on hanging, and a later start be none.
+                self._systemctl("stop", UNIT)
                 raise Problem(BROKEN, f"the {which} server does not start: {words}", "see the reason; nothing was lost")
             if now - began > self.seconds:
                 raise Problem(BROKEN, f"recovery did not end within {self.seconds:.0f} s", "give it more time")
@@ -290,10 +295,8 @@ class InPlace:
     def _last_words(self, since: str) -> str:
         about = ["-u", UNIT, "-t", "postgresql", f"--since={since}", "-n", "40", "-o", "cat", "--no-pager"]
         lines = execute(["journalctl", "-b", *about], 30).output.splitlines()
-        # Clients that ask meanwhile are refused, which the log calls fatal as well.
-        lines = [
-            line for line in lines if not re.search(r"FATAL: .*database system is (starting|not yet|shutting)", line)
-        ]
+        # What clients are told while a server starts or stops, which the log calls fatal as well.
+        lines = [line for line in lines if not _TOLD_TO_CLIENTS.search(line)]
         bad = [line for line in lines if "FATAL" in line or "PANIC" in line]
         return " ".join((bad or lines or ["it wrote no log"])[-1].split())[-400:]
 

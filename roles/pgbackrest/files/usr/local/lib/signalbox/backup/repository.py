@@ -42,7 +42,15 @@ def execute(command: Sequence[str], seconds: float, text: str = "") -> Said:
     """A command's answer within a time limit. The text is what it reads."""
     try:
         done = subprocess.run(
-            command, cwd="/", input=text, capture_output=True, text=True, timeout=seconds, check=False
+            # An error may hold what another passphrase makes of a file, which is no text.
+            command,
+            cwd="/",
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Said(124, "", f"ERROR: no answer within {seconds:.0f} s")
@@ -88,7 +96,7 @@ class Repository:
 
     def info(self) -> Catalogue:
         """What the repository holds, without timelines: those are a request each."""
-        return catalogue(json.loads(self.ask("info", "--output=json")), self.stanza)
+        return catalogue(json.loads(self.ask("info", "--output=json"), strict=False), self.stanza)
 
     def look(self) -> Catalogue:
         """What the repository holds, with the timelines that its archive knows."""
