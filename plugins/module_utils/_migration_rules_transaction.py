@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, Signalbox contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What cannot run where it stands, runs in part, destroys data, or changes rights and sequences; one action at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
+    HOLD,
+    UNDETERMINED,
+    Finding,
+    Settings,
+    Statement,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import INSERT, READ, Serving
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import bare, functions_in, of_type
+
+_AUTOCOMMIT = "Give it a revision of its own, inside op.get_context().autocommit_block()."
+# Run again after a commit in their middle, these fail; with IF [NOT] EXISTS they do not.
+_NOT_REPEATABLE = frozenset(
+    {"add column", "create table", "add constraint", "drop column", "drop table", "drop view", "drop constraint",
+     "rename column", "rename table", "rename constraint", "rename index", "rename value", "set schema", "create enum",
+     "add value", "create trigger", "drop trigger", "create sequence", "drop sequence", "create view", "create matview",
+     "create table as", "drop type", "drop function", "create schema", "create policy", "drop policy", "attach partition",
+     "detach partition", "insert"}
+)  # fmt: skip
+_WITHOUT_TRANSACTION = {"vacuum", "vacuum full"}
+_KNOWN_OTHER = {
+    "NotifyStmt", "ListenStmt", "DiscardStmt", "ExplainStmt", "CheckPointStmt", "PrepareStmt", "DeallocateStmt",
+    "CreateForeignTableStmt", "CreateStatsStmt",
+}  # fmt: skip
+
+
+def repeatable(action: Action) -> bool:
+    """Whether the statement could run once more after it was committed."""
+    replaces = bool(action.more.get("replace"))
+    return action.verb not in _NOT_REPEATABLE or action.tolerant or replaces
+
+
+def forbidden(action: Action, statement: Statement, catalogue: Catalogue) -> Iterator[Finding]:
+    """Statements that PostgreSQL refuses inside a transaction."""
+    why = ""
+    if action.concurrently and action.verb != "refresh":
+        why = f"{action.verb} CONCURRENTLY cannot run inside a transaction (25001)"
+    elif action.verb in _WITHOUT_TRANSACTION or (action.verb == "cluster" and not action.name):
+        why = f"{action.verb.upper()} cannot run inside a transaction (25001)"
+    elif action.verb == "reindex" and action.more["kind"] in ("schema", "system", "database"):
+        why = "REINDEX of all tables cannot run inside a transaction (25001)"
+    elif action.verb == "add value" and catalogue.known and catalogue.version < 12:
+        why = f"PostgreSQL {catalogue.version} adds no enum value inside a transaction (25001)"
+    if why:
+        yield Finding(45, HOLD, action.name, statement.text, statement.revision, why, _AUTOCOMMIT)
+
+
+def uses_new_value(action: Action, added: dict[str, str], statement: Statement) -> Iterator[Finding]:
+    """An enum value that the same transaction added."""
+    nodes = [action.node, *(one.default for one in (action.new, *action.columns) if one and one.default)]
+    texts = {str(one.val.sval) for node in nodes for one in of_type(node, "A_Const") if hasattr(one.val, "sval")}
+    texts |= {part for node in nodes if isinstance(node, str) for part in node.split("'")[1::2]}
+    for value in sorted(texts & set(added)):
+        told = f"{value} of {added[value]} was added by the same transaction (55P04 unsafe use of new value)"
+        yield Finding(32, HOLD, added[value], statement.text, statement.revision, told, "Use it in a later revision with a transaction of its own.")
+
+
+def unreadable(action: Action, statement: Statement) -> Iterator[Finding]:
+    """Statements whose effect is not known."""
+    known = action.verb not in ("other", "alter other", "drop other", "drop schema", "drop extension", "default privileges")
+    if known or action.name in _KNOWN_OTHER:
+        return
+    told = f"{action.name or action.verb}: the gate does not know what it does to old statements"
+    yield Finding(52, UNDETERMINED, action.name, statement.text, statement.revision, told, "Prove it by a rehearsal.")
+
+
+def truncated(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
+    """TRUNCATE of what the serving release uses."""
+    if action.verb != "truncate":
+        return
+    names = [catalogue.full(action.name)]
+    for name in names:
+        for child, _ in catalogue.referenced_by(name):
+            if action.cascade and child.name not in names:
+                names.append(child.name)
+    for name in names:
+        use = next((one for one, _ in serving.touching(name)), None)
+        if use is not None:
+            told = f"all rows of {name} go, and the release uses them: {use.text[:160]}"
+            remedy = "Delete in batches what is no longer wanted, or do it in the release after this one."
+            yield Finding(44, HOLD, name, statement.text, statement.revision, told, remedy)
+            return
+
+
+def detached(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
+    """A partition whose rows the release reads, or into which it writes."""
+    if action.verb != "detach partition":
+        return
+    name = catalogue.full(action.name)
+    default = any(one.bound == "DEFAULT" for one in catalogue.partitions(name))
+    for use, kinds in serving.touching(name):
+        if READ in kinds or not default:
+            told = f"the rows of {action.to} are gone for it: {use.text[:160]}"
+            if READ not in kinds:
+                told = f"rows for the range of {action.to} are refused: {use.text[:160]}"
+            verdict = HOLD if READ in kinds else UNDETERMINED
+            yield Finding(16, verdict, name, statement.text, statement.revision, told, "Detach when no release reads those rows.")
+            return
+
+
+_SEQUENCE_WORDS = {"restart", "maxvalue", "minvalue", "as", "increment", "cycle"}
+
+
+def sequences(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
+    """Numbers that a serving INSERT takes."""
+    names: list[str] = []
+    if action.verb == "alter sequence" and action.more["words"] & _SEQUENCE_WORDS:
+        names = [catalogue.full(action.name)]
+    elif action.verb == "select" and "setval" in functions_in(action.node):
+        texts = [str(one.val.sval) for one in of_type(action.node, "A_Const") if hasattr(one.val, "sval")]
+        names = [catalogue.full(text) for text in texts if catalogue.full(text) in catalogue.sequences]
+    for name in names:
+        sequence = catalogue.sequences.get(name)
+        for table, column in _fed_by(name, sequence.owned_by if sequence else "", catalogue):
+            for use, write in serving.writing(table, INSERT):
+                if write.columns is not None and column not in write.columns:
+                    told = f"it takes numbers from {name}, which is changed under it: {use.text[:160]}"
+                    remedy = "Set a sequence only forward, by more than the inserts in flight; widen column and sequence first."
+                    yield Finding(41, HOLD, name, statement.text, statement.revision, told, remedy)
+                    return
+
+
+def _fed_by(name: str, owned_by: str, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    if owned_by:
+        table, _, column = owned_by.rpartition(".")
+        yield table, column
+    for table in catalogue.tables.values():
+        for one in table.columns.values():
+            if one.default and bare(name) in one.default:
+                yield table.name, one.name
+
+
+def rights(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings) -> Iterator[Finding]:
+    """REVOKE of more than one object, owners and policies."""
+    roles = catalogue.acting_as(settings.role) if settings.role else set()
+    told = ""
+    verdict = UNDETERMINED
+    if action.verb == "revoke" and (action.more["all"] or action.more["kind"] not in ("table", "sequence")):
+        if not settings.role or roles & set(action.more["roles"]):
+            told = f"rights on {action.name} are taken from a role that the app acts as"
+    elif action.verb in ("owner", "create policy", "drop policy"):
+        table = catalogue.table(action.name)
+        used = table is not None and any(True for _ in serving.touching(table.name))
+        if table is not None and used and action.verb == "owner" and table.owner in roles and action.to not in roles:
+            told, verdict = f"{settings.role} has its rights on {table.name} as the owner, who changes", HOLD
+        elif table is not None and used and action.verb != "owner" and table.row_security and not table.new:
+            told = f"policies of {table.name} change, and row security is on"
+    if told:
+        yield Finding(37, verdict, action.name, statement.text, statement.revision, told, "Prove with the app's role, on a copy, what it still sees.")
+
+
+def lost_speed(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings) -> Iterator[Finding]:
+    """An index without which a serving statement reads a large table."""
+    if action.verb != "drop index":
+        return
+    table = catalogue.owner_of_index(action.name)
+    if table is None or catalogue.rows_of(table) <= settings.small_rows:
+        return
+    index = table.indexes[bare(action.name)]
+    first = index.columns[0] if index.columns else ""
+    if any(one.columns[:1] == (first,) for name, one in table.indexes.items() if name != index.name):
+        return
+    for use in serving.uses:
+        if (table.name, first) in use.filters:
+            told = f"it finds rows of {table.name} ({catalogue.rows_of(table):,}) by {first}, for which no other index is left: {use.text[:160]}"
+            yield Finding(14, HOLD, table.name, statement.text, statement.revision, told, "Drop it when no release needs it, or build its successor first.")
+            return

@@ -1,0 +1,311 @@
+# Copyright: (c) 2026, Signalbox contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the pending set in thought, as the migration tool will run it, and joins what the rules found to one verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_constraints as constraints
+from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_transaction as transaction
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action, actions_of, bookkeeping
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue, catalogue_of
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import locks_of
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
+    ALL,
+    EACH,
+    HOLD,
+    NONE,
+    RUN_NOW,
+    UNDETERMINED,
+    Finding,
+    Report,
+    Revision,
+    Settings,
+    Statement,
+    in_order,
+    worst,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_blue_green import (
+    Comparison,
+    add_rules,
+    compare,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_lock import LockRules, Timeouts
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import Serving, serving_of
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
+    Node,
+    Unreadable,
+    bare,
+    is_a,
+    plpgsql_statements,
+    rendered,
+    statements,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_state import apply
+
+add_rules(*constraints.RULES)
+
+# Changes that a statement of the serving release may depend on: without all of its statements nobody knows.
+_NEEDS_SERVING: Mapping[str, int] = {
+    "drop column": 26,
+    "drop table": 27,
+    "rename column": 28,
+    "rename table": 29,
+    "set schema": 29,
+    "alter type": 3,
+    "set not null": 11,
+    "drop not null": 12,
+    "set default": 34,
+    "drop default": 33,
+    "add constraint": 11,
+    "drop constraint": 40,
+    "rename constraint": 40,
+    "drop index": 15,
+    "create index": 22,
+    "drop view": 35,
+    "drop function": 35,
+    "create function": 35,
+    "create view": 35,
+    "revoke": 37,
+    "enable row security": 37,
+    "create policy": 37,
+    "owner": 37,
+    "create trigger": 38,
+    "drop trigger": 39,
+    "disable trigger": 39,
+    "rename value": 30,
+    "add value": 31,
+    "truncate": 44,
+    "update": 43,
+    "delete": 43,
+    "alter sequence": 41,
+    "drop sequence": 41,
+    "detach partition": 16,
+    "drop type": 30,
+    "add column": 4,
+}
+_HARMLESS = frozenset({"harmless", "begin", "commit", "rollback", "set", "create enum", "create schema", "create sequence", "grant"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What is known about the place where the migration will run; None for what is not."""
+
+    catalogue: Mapping[str, Any] | None = None
+    serving: Sequence[str] | None = None
+    complete: bool = True
+    settings: Settings = dataclasses.field(default_factory=Settings)
+
+
+class _Run:
+    """One way through the pending revisions."""
+
+    def __init__(self, context: Context, mode: str, known: Catalogue | None) -> None:
+        self.settings, self.mode = context.settings, mode
+        self.start = known or Catalogue(known=False)
+        self.now = self.start.copy()
+        self.serving: Serving | None = None
+        if context.serving is not None and known is not None:
+            self.serving = serving_of(context.serving, self.start, context.complete)
+        timeouts = Timeouts({"lock_timeout": self.settings.lock_timeout_seconds, "statement_timeout": self.settings.statement_timeout_seconds})
+        self.locks = LockRules(self.serving, self.settings, timeouts)
+        self.findings: list[Finding] = []
+        self.blame: dict[tuple[str, str], tuple[Action, Statement]] = {}
+        self.in_transaction = self.dirty = False
+        self.added: dict[str, str] = {}
+        self.done: list[tuple[Action, Statement]] = []  # of this revision, in the open transaction
+        self.partial: list[tuple[Action, Statement]] = []  # of this revision, committed in its middle
+
+    def run(self, revisions: Sequence[Revision]) -> list[Finding]:
+        if self.mode == ALL:
+            self._begin()
+        for revision in revisions:
+            self.done, self.partial = [], []
+            if self.mode == EACH:
+                self._begin()
+            self._revision(revision)
+            if self.mode == EACH or not self.in_transaction:
+                self._commit()
+            if self.mode == ALL and not self.in_transaction:
+                self._begin()  # Alembic opens another one for the next revision
+        self._commit()
+        return self.findings
+
+    def _revision(self, revision: Revision) -> None:
+        if revision.blind:
+            remedy = "Write the revision without asking the database, or prove it by a rehearsal."
+            self.findings.append(Finding(52, UNDETERMINED, revision.id, "", revision.id, revision.blind, remedy))
+        try:
+            parsed = statements(revision.sql)
+        except Unreadable as error:
+            remedy = "Mend the statement; the gate reads what PostgreSQL's own grammar takes."
+            self.findings.append(Finding(53, HOLD, revision.id, revision.sql[:200], revision.id, str(error), remedy))
+            return
+        for text, node in parsed:
+            if not bookkeeping(node):
+                self._statement(Statement(revision.id, text), node)
+
+    def _statement(self, statement: Statement, node: Node) -> None:
+        if is_a(node, "DoStmt"):
+            self._block(statement, node)
+            return
+        for action in actions_of(node):
+            self._action(action, statement)
+        if not self.in_transaction:
+            self.locks.end_transaction()
+            self._compare()
+
+    def _block(self, statement: Statement, node: Node) -> None:
+        inner, blind = plpgsql_statements(rendered(node))
+        if blind:
+            remedy = "Write the statements out, each by itself; or prove the revision by a rehearsal."
+            self.findings.append(Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, f"it holds {blind}", remedy))
+        for sql, optional in inner:
+            try:
+                parsed = statements(sql)
+            except Unreadable as error:
+                told = f"a statement in it cannot be read: {error}"
+                self.findings.append(Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, told, "Write it out."))
+                continue
+            for _, one in parsed:
+                for action in actions_of(one):
+                    self._action(dataclasses.replace(action, tolerant=action.tolerant or optional), statement)
+
+    def _action(self, action: Action, statement: Statement) -> None:
+        if action.verb in ("begin", "commit", "rollback"):
+            self._begin() if action.verb == "begin" else self._commit_within(statement)
+            return
+        if action.verb == "set":
+            self.locks.timeouts.set(action.name, action.to, action.more["reset"], action.more["local"])
+            return
+        self._judge(action, statement)
+        self._unknown(action, statement)
+        self._remember(action, statement)
+        for failure in apply(action, self.now):
+            told = f"it fails: {failure}"
+            remedy = "Mend the revision, or change what it meets first."
+            self.findings.append(Finding(53, HOLD, action.name, statement.text, statement.revision, told, remedy))
+        self.dirty = True
+        self.done.append((action, statement))
+
+    def _judge(self, action: Action, statement: Statement) -> None:
+        found = self.findings
+        if self.in_transaction:
+            found += transaction.forbidden(action, statement, self.now)
+            found += transaction.uses_new_value(action, self.added, statement)
+            if action.verb == "add value" and bare(action.name) not in self.now.new_enums:
+                self.added[action.to] = action.name
+        found += transaction.unreadable(action, statement)
+        found += self.locks.judge(locks_of(action, self.now), statement, self.now, self.in_transaction)
+        if self.serving is not None:
+            found += transaction.truncated(action, statement, self.now, self.serving)
+            found += transaction.detached(action, statement, self.now, self.serving)
+            found += transaction.sequences(action, statement, self.now, self.serving)
+            found += transaction.rights(action, statement, self.now, self.serving, self.settings)
+            found += transaction.lost_speed(action, statement, self.now, self.serving, self.settings)
+
+    def _is_new(self, action: Action) -> bool:
+        """Whether only this migration knows the object."""
+        if action.verb in ("create function", "create view") and not action.more.get("replace"):
+            return True
+        if action.verb in ("add value", "rename value", "drop type"):
+            return bare(action.name) in self.now.new_enums
+        if action.verb == "drop index":
+            table = self.now.owner_of_index(action.name)
+            return table is not None and (table.new or table.indexes[bare(action.name)].revision_made)
+        table = self.now.table(action.name)
+        return table is not None and table.new
+
+    def _unknown(self, action: Action, statement: Statement) -> None:
+        """Without the catalogue or the statements of the serving release nothing is taken for safe."""
+        if not self.start.known:
+            plain = action.verb in ("create table", "create table as") and not action.tolerant and not action.to and not any(one.kind == "f" for one in action.constraints)
+            if not (action.verb in _HARMLESS or plain or self._is_new(action)):
+                self._undetermined(action, statement, 53, "the live catalogue is not known")
+            return
+        hazard = _NEEDS_SERVING.get(action.verb)
+        if hazard is None or self._is_new(action) or (self.serving is not None and self.serving.complete):
+            return
+        if action.verb == "create index" and not action.more["unique"]:
+            return
+        if action.verb == "add column" and self.settings.plan_caching is False and not (action.new and action.new.not_null and not action.new.default):
+            return
+        what = "not known" if self.serving is None else "not watched long enough to be all"
+        self._undetermined(action, statement, hazard, f"the statements of the serving release are {what}")
+
+    def _undetermined(self, action: Action, statement: Statement, hazard: int, why: str) -> None:
+        remedy = "Let the gate read the live database; or prove the revision by a rehearsal."
+        self.findings.append(Finding(hazard, UNDETERMINED, action.name, statement.text, statement.revision, why, remedy))
+
+    def _remember(self, action: Action, statement: Statement) -> None:
+        if action.verb in ("create function", "drop function"):
+            self.blame[(f"function {bare(action.name)}", "")] = (action, statement)
+        if action.verb in ("add value", "rename value"):
+            self.blame[(f"type {bare(action.name)}", "")] = (action, statement)
+        table = self.now.owner_of_index(action.name) if action.verb == "drop index" else None
+        name = table.name if table else self.now.full(action.name)
+        if action.column:
+            self.blame[(name, action.column)] = (action, statement)
+        self.blame[(name, "")] = (action, statement)
+        if action.cascade:
+            for view in self.now.views_on(name, action.column):
+                self.blame[(view.name, "")] = (action, statement)
+
+    def _begin(self) -> None:
+        self.in_transaction = True
+
+    def _commit_within(self, statement: Statement) -> None:
+        self.partial += [one for one in self.done if not transaction.repeatable(one[0])]
+        self._commit()
+
+    def _commit(self) -> None:
+        if self.partial and self.done and self.done[-1] != self.partial[-1]:
+            action, statement = self.partial[0]
+            told = "it is committed in the middle of its revision: when a later statement fails, the revision can neither go on nor be run again"
+            remedy = "Put what needs autocommit into a revision of its own, or make each statement repeatable (IF NOT EXISTS)."
+            self.findings.append(Finding(46, HOLD, action.name, statement.text, statement.revision, told, remedy))
+            self.partial = []
+        self.in_transaction = False
+        self.added.clear()
+        self.done = []
+        self.locks.end_transaction()
+        self._compare()
+
+    def _compare(self) -> None:
+        if self.serving is not None and self.dirty:
+            self.findings += compare(Comparison(self.start, self.now, self.serving, self.settings, self.blame))
+        self.dirty = False
+
+
+def judge(revisions: Sequence[Revision], context: Context, others: Iterable[Finding] = ()) -> Report:
+    """The verdict on a pending set; `others` are findings of other sources, such as the tree of revisions."""
+    known = catalogue_of(context.catalogue) if context.catalogue is not None else None
+    modes = [context.settings.transaction] if context.settings.transaction else [ALL, EACH, NONE]
+    ways = [in_order(_Run(context, mode, known).run(revisions)) for mode in modes]
+    findings = list(others)
+    verdicts = {worst(one.verdict for one in way) for way in ways}
+    if len(verdicts) > 1:
+        told = "whether the revisions share a transaction is not known, and it matters"
+        findings.append(Finding(42, UNDETERMINED, "", "", "", told, "Say how the migration tool runs its transactions."))
+        best = worst([min(verdicts, key=(RUN_NOW, UNDETERMINED, HOLD).index)])
+        findings += [one if best == HOLD else dataclasses.replace(one, verdict=min(one.verdict, UNDETERMINED, key=(RUN_NOW, UNDETERMINED, HOLD).index)) for way in ways for one in way]
+    else:
+        findings += [one for way in ways for one in way]
+    findings = in_order(findings)
+    by_revision = {one.id: worst(found.verdict for found in findings if found.revision == one.id) for one in revisions}
+    return Report(worst(one.verdict for one in findings), by_revision, findings, covered=_covered(context, known))
+
+
+def _covered(context: Context, known: Catalogue | None) -> dict[str, Any]:
+    if known is None or context.serving is None:
+        return {"catalogue": known is not None, "statements": None, "complete": False}
+    serving = serving_of(context.serving, known, context.complete)
+    return {
+        "catalogue": True,
+        "statements": len(serving.uses),
+        "complete": context.complete,
+        "not_understood": serving.skipped,
+    }
