@@ -27,6 +27,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
 # PostgreSQL's table locks by strength.
 ACCESS_SHARE, ROW_EXCLUSIVE, SHARE_UPDATE, SHARE, SHARE_ROW, EXCLUSIVE, ACCESS_EXCLUSIVE = 1, 3, 4, 5, 6, 7, 8
 ROWS = -1  # no table lock that matters, but locks on the rows that are written
+GONE = -2  # the same, and the rows are missed by whoever reads them
 MODES = {
     1: "ACCESS SHARE",
     3: "ROW EXCLUSIVE",
@@ -36,6 +37,7 @@ MODES = {
     7: "EXCLUSIVE",
     8: "ACCESS EXCLUSIVE",
     ROWS: "locks on its rows",
+    GONE: "rows go",
 }
 BRIEF, WHOLE, FOREVER = "brief", "whole table", "without an end"
 
@@ -313,7 +315,8 @@ def _write_rows(action: Action, table: Table, catalogue: Catalogue) -> Iterator[
     if bounded(table, action.node.whereClause):
         return
     remedy = "Do it in batches by the primary key, each in a transaction of its own, outside the migration."
-    yield Lock(table.name, ROWS, WHOLE, 43, f"{action.verb.upper()} without a condition on a key", remedy)
+    mode = GONE if action.verb == "delete" else ROWS
+    yield Lock(table.name, mode, WHOLE, 43, f"{action.verb.upper()} without a condition on a key", remedy)
 
 
 def _insert(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_types as types
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue, Column, Table
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import VIEWS, Catalogue, Column, Table
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
     HOLD,
     UNDETERMINED,
@@ -187,7 +187,7 @@ def _not_null(now: Comparison, use: Use) -> Iterator[Finding]:
         old, new = _both(now, name)
         if old and new and column in old.columns and column in new.columns:
             was, is_now = old.columns[column].not_null, new.columns[column].not_null
-            if was and not is_now and not old.kind == "v":
+            if was and not is_now and new.kind not in VIEWS:
                 told = "it reads the column, which may be NULL from now on"
                 remedy = "Let the new release write no NULL yet, and drop NOT NULL in the release after this one."
                 yield now.finding(12, HOLD, (name, column), use, told, remedy)

@@ -178,7 +178,7 @@ def _parts(definition: str) -> tuple[list[str], str]:
 
 
 def _plain(text: str) -> str:
-    return normalised(re.sub(r"\b[a-z_][a-z0-9_]*\.", "", re.sub(r"CAST\((.*?) AS [^)]*\)", r"\1", text)))
+    return normalised(re.sub(r"\b[a-z_][a-z0-9_]*\.", "", text))
 
 
 def _only_longer(old: str, new: str) -> bool:

@@ -12,6 +12,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_cata
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import (
     BRIEF,
     FOREVER,
+    GONE,
     MODES,
     ROWS,
     SHARE,
@@ -87,7 +88,7 @@ def conflicting(lock: Lock, serving: Serving) -> str:
     """A statement of the serving release that would wait; empty without one."""
     writes = {INSERT, UPDATE, DELETE}
     for use, kinds in serving.touching(lock.table):
-        if lock.mode == 8 or (lock.mode >= SHARE and kinds & writes) or (lock.mode == ROWS and kinds & {UPDATE, DELETE}):
+        if lock.mode in (8, GONE) or (lock.mode >= SHARE and kinds & writes) or (lock.mode == ROWS and kinds & {UPDATE, DELETE}):
             return use.text
     return ""
 
@@ -119,7 +120,7 @@ class LockRules:
         return conflicting(lock, self.serving), self.serving.complete
 
     def _one(self, lock: Lock, statement: Statement, catalogue: Catalogue) -> Iterator[Finding]:
-        if lock.mode < SHARE and lock.mode != ROWS:
+        if lock.mode < SHARE and lock.mode not in (ROWS, GONE):
             return
         text, certain = self._waits(lock)
         if not text and certain:
@@ -129,7 +130,7 @@ class LockRules:
             verdict = HOLD if text and size == LARGE else UNDETERMINED
             evidence = f"{lock.why}; {MODES[lock.mode]} on {figures}; {_waiting(text)}"
             yield _finding(lock, verdict, statement, evidence)
-        elif lock.mode != ROWS:
+        elif lock.mode not in (ROWS, GONE):
             yield from self._timeout(lock, text, statement)
 
     def _timeout(self, lock: Lock, text: str, statement: Statement) -> Iterator[Finding]:

@@ -156,7 +156,8 @@ def check_expression(definition: str) -> Node | None:
 
 def normalised(expression: str) -> str:
     """An expression without what the catalogue adds to it: brackets, casts, spaces."""
-    text = re.sub(r"::[a-z_ ]+(\([\d,]+\))?(\[\])?", "", expression.lower())
+    text = re.sub(r"cast\((.*?) as [^()]*(?:\([\d,]+\))?\)", r"\1", expression.lower())
+    text = re.sub(r"::[a-z_ ]+(\([\d,]+\))?(\[\])?", "", text)
     return re.sub(r"[\s()]+", "", text)
 
 

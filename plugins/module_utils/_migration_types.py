@@ -32,7 +32,7 @@ _NAMES = {
     "time with time zone": "timetz",
 }
 _SERIAL = re.compile(r"^(small|big)?serial[248]?$")
-_SHAPE = re.compile(r"^(?P<name>[^(\[]+?)\s*(?:\((?P<size>[^)]*)\))?\s*(?P<rest>[^(\[]*?)\s*(?P<array>(?:\[\d*\])*)$")
+_SHAPE = re.compile(r"^(?P<name>[^(\[]+)(?:\((?P<size>[^)]*)\))?(?P<rest>[^(\[]*)(?P<array>(?:\[\d*\])*)$")
 # What holds every value of the former, and reads the same.
 _WIDER = {
     ("smallint", "integer"),
@@ -67,7 +67,7 @@ def canonical(text: str) -> str:
     match = _SHAPE.match(text)
     if match is None:
         return text
-    name = f"{match['name']} {match['rest']}".strip()
+    name = f"{match['name'].strip()} {match['rest'].strip()}".strip()
     size = f"({match['size'].replace(' ', '')})" if match["size"] else ""
     name = _NAMES.get(name.lower(), name)
     if name == "char" and not size:
