@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,8 +78,14 @@ def pending(nodes: Sequence[Node], live: Sequence[str] | None, contracts: Sequen
     order = [known[one] for one in _order(known, _ancestors(known, live))]
     now, later, findings = _without_contracts(order, known, contracts)
     findings += [one for node in now for one in _downgrade(node) if not accept_no_downgrade]
-    revisions = [Revision(node.id, node.sql, False, _blind(node)) for node in now]
+    revisions = [Revision(node.id, inner(node.sql), False, _blind(node)) for node in now]
     return Pending(revisions, [node.id for node in later], findings, heads)
+
+
+def inner(sql: str) -> str:
+    """The SQL of one revision without the transaction around it, which it may share with others."""
+    text = re.sub(r"\A(\s|--[^\n]*\n)*BEGIN;", "", sql)
+    return re.sub(r"COMMIT;\s*\Z", "", text)
 
 
 def _finding(hazard: int, verdict: str, revision: str, told: str, remedy: str) -> Finding:

@@ -113,7 +113,7 @@ SELECT json_build_object(
 # Before PostgreSQL 14 a function has no body that is parsed.
 _OLD_BODY = ("coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)", "p.prosrc")
 
-# The app's own logins only, and what their role was set to be: a statement's user is who was acting.
+# Normalised texts of the app's own logins only; $1 stands where a value was.
 STATEMENTS = """
 SELECT DISTINCT s.query FROM pg_stat_statements s
 JOIN pg_roles r ON r.oid = s.userid
@@ -122,6 +122,14 @@ ORDER BY 1
 """
 OBSERVED = """
 SELECT extract(epoch FROM now() - stats_reset)::bigint, dealloc FROM pg_stat_statements_info
+"""
+HAS_STATEMENTS = "SELECT to_regclass('pg_stat_statements_info') IS NOT NULL"
+# Settings of all roles and databases first, those of just this role in this database last.
+ROLE_SETTINGS = """
+SELECT s.setconfig FROM pg_db_role_setting s
+WHERE s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = %s))
+  AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = %s))
+ORDER BY (s.setrole <> 0)::int * 2 + (s.setdatabase <> 0)::int
 """
 REVISION_TABLE = "SELECT to_regclass('alembic_version') IS NOT NULL"
 REVISION = "SELECT version_num::text FROM alembic_version"

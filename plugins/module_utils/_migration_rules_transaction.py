@@ -65,8 +65,14 @@ def uses_new_value(action: Action, added: dict[str, str], statement: Statement) 
         yield Finding(32, HOLD, added[value], statement.text, statement.revision, told, "Use it in a later revision with a transaction of its own.")
 
 
-def unreadable(action: Action, statement: Statement) -> Iterator[Finding]:
+def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> Iterator[Finding]:
     """Statements whose effect is not known."""
+    if action.verb == "select":
+        for name in sorted(functions_in(action.node)):
+            function = catalogue.functions.get(name)
+            if function is not None and function.volatility == "v":
+                told = f"it calls the function {name}, which may do anything"
+                yield Finding(52, UNDETERMINED, name, statement.text, statement.revision, told, "Write out what it does, or prove it by a rehearsal.")
     known = action.verb not in ("other", "alter other", "drop other", "drop schema", "drop extension", "default privileges")
     if known or action.name in _KNOWN_OTHER:
         return

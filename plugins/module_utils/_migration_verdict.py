@@ -39,6 +39,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     Node,
     Unreadable,
     bare,
+    functions_in,
     is_a,
     plpgsql_statements,
     rendered,
@@ -198,7 +199,7 @@ class _Run:
             found += transaction.uses_new_value(action, self.added, statement)
             if action.verb == "add value" and bare(action.name) not in self.now.new_enums:
                 self.added[action.to] = action.name
-        found += transaction.unreadable(action, statement)
+        found += transaction.unreadable(action, statement, self.now)
         found += self.locks.judge(locks_of(action, self.now), statement, self.now, self.in_transaction)
         if self.serving is not None:
             found += transaction.truncated(action, statement, self.now, self.serving)
@@ -227,12 +228,15 @@ class _Run:
                 self._undetermined(action, statement, 53, "the live catalogue is not known")
             return
         hazard = _NEEDS_SERVING.get(action.verb)
+        if action.verb == "select" and "setval" in functions_in(action.node):
+            hazard = 41
         if hazard is None or self._is_new(action) or (self.serving is not None and self.serving.complete):
             return
         if action.verb == "create index" and not action.more["unique"]:
             return
-        if action.verb == "add column" and self.settings.plan_caching is False and not (action.new and action.new.not_null and not action.new.default):
-            return
+        if action.new is not None and self.settings.plan_caching is False and action.new.type != "json" and not action.new.constraints:
+            if not action.new.not_null or action.new.default is not None:
+                return  # old statements do not know it, and it fills itself
         what = "not known" if self.serving is None else "not watched long enough to be all"
         self._undetermined(action, statement, hazard, f"the statements of the serving release are {what}")
 

@@ -36,6 +36,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._spec_model imp
 OPERATIONS = (
     "site",
     "deploy",
+    "plan_migration",
     "rollback",
     "rotate",
     "revoke",
@@ -52,6 +53,8 @@ OPERATIONS = (
     "rebuild",
     "promote",
 )
+# What works on a release that the operator names.
+_TO_RELEASE = ("deploy", "plan_migration")
 STRATEGIES = ("blue_green",)
 LATER_STRATEGIES = ("canary", "rolling", "maintenance")
 MINIMUM_CORE = (2, 19)
@@ -165,7 +168,7 @@ def _looks_like(name: str, situation: Situation) -> str | None:
     if name in known or name in _VARIABLES or name.lower().startswith(_FOREIGN_PREFIXES):
         return None
     if name in _OTHER_VERSION_WORDS:
-        return "version" if situation.operation == "deploy" and _absent(situation.version) else None
+        return "version" if situation.operation in _TO_RELEASE and _absent(situation.version) else None
     return closest(name.replace("-", "_"), (*known, *_VARIABLES), cutoff=0.8)
 
 
@@ -228,10 +231,10 @@ def _app(situation: Situation, names: Sequence[str], reading: Reading) -> str | 
 
 def _version(situation: Situation) -> Iterator[Problem]:
     version, operation = situation.version, situation.operation
-    if operation not in ("deploy", "rollback"):
+    if operation not in (*_TO_RELEASE, "rollback"):
         return
     if _absent(version):
-        if operation == "deploy" and not _misspelt("version", situation):
+        if operation in _TO_RELEASE and not _misspelt("version", situation):
             yield Problem("-e version", "is missing", "Say which release to deploy: -e version=1.4.2")
         return
     if not isinstance(version, str):
@@ -303,7 +306,7 @@ def _authority(named: object, inventory: Inventory) -> Iterator[Problem]:
 
 def _secrets(operation: str, apps: Mapping[str, App], present: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
     """Secrets of apps that are wanted and not there."""
-    if operation not in ("site", "deploy", "rollback"):
+    if operation not in ("site", *_TO_RELEASE, "rollback"):
         return
     for name, app in apps.items():
         generated = wanted_secrets(normalise(app))
@@ -323,7 +326,7 @@ def _platform_secrets(
         wanted += [("redis", "monitor")] if groups.get("redis") else []
         wanted += [("backup", "cipher")] if groups.get("backup") else []
         wanted += [("postgresql", "replication")] if groups.get("postgresql_standby") else []
-    elif situation.operation in ("deploy", "rollback") and _logs_in(situation.registry, apps):
+    elif situation.operation in (*_TO_RELEASE, "rollback") and _logs_in(situation.registry, apps):
         wanted.append(("registry", "pull"))
     generated = {scope for scope in ("registry", "redis", "backup", "postgresql") if groups.get(scope)}
     for scope, secret in wanted:

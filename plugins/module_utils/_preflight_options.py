@@ -152,6 +152,7 @@ class Option:
 
 _BOOLEANS = (
     "accept_lag",
+    "accept_no_downgrade",
     "accept_smaller",
     "both_slots",
     "cut_streams",
@@ -159,6 +160,7 @@ _BOOLEANS = (
     "exclusive",
     "forget",
     "require_backup",
+    "require_run_now",
     "require_traffic",
     "undo",
     "wait_for_drain",
@@ -182,6 +184,7 @@ OPTIONS = (
     Option("leaked", _leak, ("revoke",)),
     Option("lost", _text, ("rebuild", "promote")),
     Option("overwrite", _text, ("restore", "restore_repository", "refresh_staging")),
+    Option("report", _text, ("plan_migration",)),
     Option("secret", _secret_name, ("secret",)),
     Option("status_file", _text, ("status",)),
     Option("tables", _text, ("restore_table",)),

@@ -236,6 +236,12 @@ class Migrations:
     downgrade: tuple[str, ...] = key(
         Argv("{revision}"), "Goes back to a revision.", default=(), default_doc="alembic downgrade {revision}"
     )
+    plan: tuple[str, ...] = key(
+        Argv(),
+        "Prints as SQL what `upgrade` would run, for plan_migration.yml; with Alembic it is asked itself.",
+        default=(),
+        default_doc="none",
+    )
     timeout_seconds: int = key(Integer(1, 86400), "How long a command may run.", default=600, unit="s")
     lock_timeout_seconds: int = key(
         Integer(1, 600), "How long a statement may wait for a lock; at most timeout_seconds.", default=5, unit="s"

@@ -32,8 +32,8 @@ options:
   operation:
     description: What the play is about to do.
     type: str
-    choices: [site, deploy, rollback, rotate, revoke, secret, status, remove, backup, drill, restore, restore_table,
-      restore_repository, masked_copy, refresh_staging, rebuild, promote]
+    choices: [site, deploy, plan_migration, rollback, rotate, revoke, secret, status, remove, backup, drill, restore,
+      restore_table, restore_repository, masked_copy, refresh_staging, rebuild, promote]
     required: true
   apps:
     description: The mapping C(signalbox_apps) as the inventory has it, not passed through a filter.
@@ -49,7 +49,7 @@ options:
     description:
       - Tag of the release in OCI's grammar, or its digest as C(sha256:) and 64 hexadecimal digits.
       - V(latest) is refused.
-      - V(deploy) needs it. V(rollback) may name one.
+      - V(deploy) and V(plan_migration) need it. V(rollback) may name one.
     type: raw
   strategy:
     description:
