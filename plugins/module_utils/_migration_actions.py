@@ -264,7 +264,7 @@ def _rename(node: Node) -> Iterator[Action]:
     elif kind == "TYPE":
         yield Action("rename type", name_of(node.object), to=new)
     elif kind == "SEQUENCE":
-        yield Action("drop sequence", name_of(node.relation), to=new)
+        yield Action("rename sequence", name_of(node.relation), to=new)
     else:
         yield Action("alter other", rendered(node), more={"kind": kind.lower()})
 
@@ -367,8 +367,9 @@ def _variable(node: Node) -> Iterator[Action]:
 
 
 def _sequence(node: Node) -> Iterator[Action]:
-    words = {str(one.defname) for one in node.options or ()}
-    yield Action("alter sequence", name_of(node.sequence), tolerant=bool(node.missing_ok), more={"words": words})
+    words = {str(one.defname): one.arg for one in node.options or ()}
+    to = canonical(rendered(words["as"])) if "as" in words else ""
+    yield Action("alter sequence", name_of(node.sequence), to=to, tolerant=bool(node.missing_ok), more={"words": set(words)})
 
 
 def _reindex(node: Node) -> Iterator[Action]:

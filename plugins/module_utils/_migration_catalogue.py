@@ -103,6 +103,7 @@ class Function:
 class Sequence_:
     name: str
     owned_by: str = ""
+    type: str = "bigint"
     new: bool = False
     grants: set[tuple[str, str]] = field(default_factory=set)
 
@@ -252,7 +253,7 @@ def catalogue_of(data: Mapping[str, Any]) -> Catalogue:
         search_path=tuple(data["search_path"] or ("public",)),
         tables={_named(row): _table(row) for row in data["tables"]},
         sequences={
-            _named(row): Sequence_(_named(row), row["owned_by"] or "", grants=_pairs(row["grants"]))
+            _named(row): Sequence_(_named(row), row["owned_by"] or "", row["type"], grants=_pairs(row["grants"]))
             for row in data["sequences"]
         },
         functions={row["name"]: Function(row["name"], row["volatility"], row["source"] or "") for row in data["functions"]},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_types as types
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action, Check, NewColumn
@@ -296,11 +297,35 @@ def _lock_table(action: Action, table: Table, catalogue: Catalogue) -> Iterator[
     yield Lock(table.name, int(action.more["mode"]), BRIEF, 49, "LOCK TABLE", "Leave the lock to the statements that need it.")
 
 
-def bounded(table: Table, where: object) -> bool:
-    """Whether a condition picks rows by a key: a constant for all of its columns, or a range of the first."""
+# A batch of this size is over before anybody waits for its rows.
+_BATCH_ROWS = 10_000
+
+
+def _limited(select: Any) -> bool:
+    limit = getattr(select, "limitCount", None)
+    return is_a(limit, "A_Const") and is_a(limit.val, "Integer") and limit.val.ival <= _BATCH_ROWS
+
+
+def _limited_sources(node: Any) -> set[str]:
+    """Names under which a statement joins a query with a LIMIT."""
+    queries = {str(one.ctename) for one in of_type(node.withClause, "CommonTableExpr") if _limited(one.ctequery)}
+    sources = getattr(node, "usingClause", None) or getattr(node, "fromClause", None) or ()
+    names = {str(one.alias.aliasname if one.alias else one.relname) for one in sources if is_a(one, "RangeVar") and str(one.relname) in queries}
+    return names | {str(one.alias.aliasname) for one in sources if is_a(one, "RangeSubselect") and _limited(one.subquery)}
+
+
+def bounded(table: Table, node: Any) -> bool:
+    """Whether a statement picks rows by a key: constants for all of its columns, a range of it, or a batch with a LIMIT."""
     fixed: set[str] = set()
     ranges: set[str] = set()
-    for part in conjuncts(where):
+    batches = _limited_sources(node)
+    for part in conjuncts(node.whereClause):
+        if is_a(part, "SubLink") and is_a(part.testexpr, "ColumnRef") and _limited(part.subselect):
+            fixed.add(column_of(part.testexpr)[1])
+        if is_a(part, "A_Expr") and part.kind.name == "AEXPR_OP" and name_of(part.name) == "=":
+            sides = [column_of(one) for one in (part.lexpr, part.rexpr) if is_a(one, "ColumnRef")]
+            if len(sides) == 2 and {qualifier for qualifier, _ in sides} & batches:
+                fixed |= {column for qualifier, column in sides if qualifier not in batches}
         if is_a(part, "A_Expr") and is_a(part.lexpr, "ColumnRef") and not any(of_type(part.rexpr, "ColumnRef", "SubLink")):
             column = column_of(part.lexpr)[1]
             kind, operator = part.kind.name, name_of(part.name)
@@ -312,7 +337,7 @@ def bounded(table: Table, where: object) -> bool:
 
 
 def _write_rows(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:
-    if bounded(table, action.node.whereClause):
+    if bounded(table, action.node):
         return
     remedy = "Do it in batches by the primary key, each in a transaction of its own, outside the migration."
     mode = GONE if action.verb == "delete" else ROWS

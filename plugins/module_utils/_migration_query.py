@@ -77,6 +77,7 @@ SELECT json_build_object(
                       AND e.deptype = 'e')),
   'sequences', (
     SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname,
+      'type', (SELECT format_type(q.seqtypid, NULL) FROM pg_sequence q WHERE q.seqrelid = c.oid),
       'owned_by', (SELECT tn.nspname || '.' || t.relname || '.' || a.attname FROM pg_depend d
          JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
          JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid

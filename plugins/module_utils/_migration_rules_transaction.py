@@ -17,6 +17,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import INSERT, READ, Serving
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import bare, functions_in, of_type
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_state_objects import fed_by
 
 _AUTOCOMMIT = "Give it a revision of its own, inside op.get_context().autocommit_block()."
 # Run again after a commit in their middle, these fail; with IF [NOT] EXISTS they do not.
@@ -73,7 +74,7 @@ def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> It
             if function is not None and function.volatility == "v":
                 told = f"it calls the function {name}, which may do anything"
                 yield Finding(52, UNDETERMINED, name, statement.text, statement.revision, told, "Write out what it does, or prove it by a rehearsal.")
-    known = action.verb not in ("other", "alter other", "drop other", "drop schema", "drop extension", "default privileges")
+    known = action.verb not in ("other", "alter other", "drop other", "drop extension", "default privileges")
     if known or action.name in _KNOWN_OTHER:
         return
     told = f"{action.name or action.verb}: the gate does not know what it does to old statements"
@@ -120,14 +121,20 @@ _SEQUENCE_WORDS = {"restart", "maxvalue", "minvalue", "as", "increment", "cycle"
 def sequences(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
     """Numbers that a serving INSERT takes."""
     names: list[str] = []
-    if action.verb == "alter sequence" and action.more["words"] & _SEQUENCE_WORDS:
-        names = [catalogue.full(action.name)]
+    if action.verb == "alter sequence":
+        words = action.more["words"] & _SEQUENCE_WORDS
+        known = catalogue.sequences.get(catalogue.full(action.name))
+        wider = ("smallint", "integer", "bigint")
+        if known is not None and action.to in wider and wider.index(action.to) >= wider.index(known.type):
+            words = words - {"as"}
+        names = [catalogue.full(action.name)] if words else []
     elif action.verb == "select" and "setval" in functions_in(action.node):
         texts = [str(one.val.sval) for one in of_type(action.node, "A_Const") if hasattr(one.val, "sval")]
         names = [catalogue.full(text) for text in texts if catalogue.full(text) in catalogue.sequences]
     for name in names:
         sequence = catalogue.sequences.get(name)
-        for table, column in _fed_by(name, sequence.owned_by if sequence else "", catalogue):
+        owned = [tuple(sequence.owned_by.rsplit(".", 1))] if sequence is not None and sequence.owned_by else []
+        for table, column in owned + [(one.name, key.name) for one, key in fed_by(name, catalogue)]:
             for use, write in serving.writing(table, INSERT):
                 if write.columns is not None and column not in write.columns:
                     told = f"it takes numbers from {name}, which is changed under it: {use.text[:160]}"
@@ -136,22 +143,12 @@ def sequences(action: Action, statement: Statement, catalogue: Catalogue, servin
                     return
 
 
-def _fed_by(name: str, owned_by: str, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
-    if owned_by:
-        table, _, column = owned_by.rpartition(".")
-        yield table, column
-    for table in catalogue.tables.values():
-        for one in table.columns.values():
-            if one.default and bare(name) in one.default:
-                yield table.name, one.name
-
-
 def rights(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings) -> Iterator[Finding]:
     """REVOKE of more than one object, owners and policies."""
     roles = catalogue.acting_as(settings.role) if settings.role else set()
     told = ""
     verdict = UNDETERMINED
-    if action.verb == "revoke" and (action.more["all"] or action.more["kind"] not in ("table", "sequence")):
+    if action.verb == "revoke" and action.more["kind"] not in ("table", "sequence"):
         if not settings.role or roles & set(action.more["roles"]):
             told = f"rights on {action.name} are taken from a role that the app acts as"
     elif action.verb in ("owner", "create policy", "drop policy"):

@@ -110,6 +110,16 @@ def functions_in(node: Any) -> set[str]:
     return {bare(name_of(one.funcname)) for one in of_type(node, "FuncCall")}
 
 
+def configured(node: Any) -> list[tuple[str, str]]:
+    """Settings that set_config() is called for with constants."""
+    found = []
+    for call in of_type(node, "FuncCall"):
+        if bare(name_of(call.funcname)) == "set_config":
+            texts = [str(one.val.sval) for one in call.args[:2] if is_a(one, "A_Const") and is_a(one.val, "String")]
+            found += [(texts[0], texts[1])] if len(texts) == 2 else []
+    return found
+
+
 def option(options: Sequence[Node] | None, name: str) -> Any:
     """The value of a WITH or bracketed option, True where it has none; None where it is not there."""
     for one in options or ():

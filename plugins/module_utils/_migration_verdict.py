@@ -39,6 +39,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     Node,
     Unreadable,
     bare,
+    configured,
     functions_in,
     is_a,
     plpgsql_statements,
@@ -182,6 +183,9 @@ class _Run:
         if action.verb == "set":
             self.locks.timeouts.set(action.name, action.to, action.more["reset"], action.more["local"])
             return
+        if action.verb == "select":
+            for name, value in configured(action.node):
+                self.locks.timeouts.set(name, value, False, False)
         self._judge(action, statement)
         self._unknown(action, statement)
         self._remember(action, statement)
@@ -197,7 +201,8 @@ class _Run:
         if self.in_transaction:
             found += transaction.forbidden(action, statement, self.now)
             found += transaction.uses_new_value(action, self.added, statement)
-            if action.verb == "add value" and bare(action.name) not in self.now.new_enums:
+            # Before PostgreSQL 17 that holds for a type of the same transaction too.
+            if action.verb == "add value" and (self.now.version < 17 or bare(action.name) not in self.now.new_enums):
                 self.added[action.to] = action.name
         found += transaction.unreadable(action, statement, self.now)
         found += self.locks.judge(locks_of(action, self.now), statement, self.now, self.in_transaction)
