@@ -88,7 +88,9 @@ def constraint_of(node: Node, table: str, column: str = "") -> Check | None:
         columns = tuple(str(pair[0].name) for pair in node.exclusions or () if pair[0].name)
     else:
         columns = tuple(name_of(one) for one in named or ()) or ((column,) if column else ())
-    default = "_".join([bare(table), *(columns if kind in "fux" else columns[:1] if kind == "c" else ()), _SUFFIX[kind]])
+    default = "_".join(
+        [bare(table), *(columns if kind in "fux" else columns[:1] if kind == "c" else ()), _SUFFIX[kind]]
+    )
     return Check(
         kind,
         str(node.conname or default),
@@ -137,7 +139,11 @@ def _create_table(node: Node) -> Iterator[Action]:
         constraints=tuple(filter(None, constraints)) + tuple(check for one in columns for check in one.constraints),
         tolerant=bool(node.if_not_exists),
         node=node,
-        more={"parents": parents, "like": likes, "default_partition": bool(node.partbound and node.partbound.is_default)},
+        more={
+            "parents": parents,
+            "like": likes,
+            "default_partition": bool(node.partbound and node.partbound.is_default),
+        },
     )
 
 
@@ -161,7 +167,9 @@ def _alter_command(name: str, command: Node, missing_ok: bool) -> Iterator[Actio
         yield Action("add column", name, new.name, new=new, tolerant=tolerant)
     elif what == "AlterColumnType":
         using = define.raw_default
-        plain = using is None or (is_a(using, "TypeCast") and columns_in(using.arg) == {column} and is_a(using.arg, "ColumnRef"))
+        plain = using is None or (
+            is_a(using, "TypeCast") and columns_in(using.arg) == {column} and is_a(using.arg, "ColumnRef")
+        )
         yield Action("alter type", name, column, to=canonical(rendered(define.typeName)), more={"converts": not plain})
     elif what == "ColumnDefault" and define is not None:
         calls = frozenset(functions_in(define))
@@ -300,11 +308,15 @@ def _function(node: Node) -> Iterator[Action]:
     body = option(node.options, "as")
     text = " ".join(str(one.sval) for one in walk(body) if is_a(one, "String")) if body is not None else rendered(node)
     word = next((str(one.arg.sval) for one in node.options or () if one.defname == "volatility"), "volatile")
-    yield Action("create function", name_of(node.funcname), to=text, more={"replace": bool(node.replace), "volatility": word[0]})
+    yield Action(
+        "create function", name_of(node.funcname), to=text, more={"replace": bool(node.replace), "volatility": word[0]}
+    )
 
 
 def _trigger(node: Node) -> Iterator[Action]:
-    events = [word for bit, word in ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate")) if node.events & bit]
+    events = [
+        word for bit, word in ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate")) if node.events & bit
+    ]
     more = {"events": frozenset(events), "function": bare(name_of(node.funcname)), "columns": node.columns}
     yield Action("create trigger", name_of(node.relation), str(node.trigname), tolerant=bool(node.replace), more=more)
 
@@ -322,7 +334,12 @@ def _grant(node: Node) -> Iterator[Action]:
     kind = node.objtype.name.removeprefix("OBJECT_").lower()
     for one in node.objects or ():
         name = name_of(one)
-        more = {"privileges": privileges, "roles": roles, "kind": kind, "all": node.targtype.name != "ACL_TARGET_OBJECT"}
+        more = {
+            "privileges": privileges,
+            "roles": roles,
+            "kind": kind,
+            "all": node.targtype.name != "ACL_TARGET_OBJECT",
+        }
         yield Action("grant" if node.is_grant else "revoke", name, more=more)
 
 
@@ -369,7 +386,9 @@ def _variable(node: Node) -> Iterator[Action]:
 def _sequence(node: Node) -> Iterator[Action]:
     words = {str(one.defname): one.arg for one in node.options or ()}
     to = canonical(rendered(words["as"])) if "as" in words else ""
-    yield Action("alter sequence", name_of(node.sequence), to=to, tolerant=bool(node.missing_ok), more={"words": set(words)})
+    yield Action(
+        "alter sequence", name_of(node.sequence), to=to, tolerant=bool(node.missing_ok), more={"words": set(words)}
+    )
 
 
 def _reindex(node: Node) -> Iterator[Action]:

@@ -18,8 +18,17 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
 )
 
 # What asks the database while it runs: offline it renders nothing, or less.
-_ASKING = {"get_bind", "inspect", "connection", "get_context().connection", "execute_and_fetch", "scalar", "Session", "sessionmaker"}
-_TRIES = "Prove the revision by a rehearsal, or write it without asking the database."
+_ASKING = {
+    "get_bind",
+    "inspect",
+    "connection",
+    "get_context().connection",
+    "execute_and_fetch",
+    "scalar",
+    "Session",
+    "sessionmaker",
+}
+_LESS = "offline that renders nothing, or less than what will run"
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,9 @@ def nodes_of(tree: Sequence[Mapping[str, Any]]) -> list[Node]:
     ]
 
 
-def pending(nodes: Sequence[Node], live: Sequence[str] | None, contracts: Sequence[str] = (), accept_no_downgrade: bool = False) -> Pending:
+def pending(
+    nodes: Sequence[Node], live: Sequence[str] | None, contracts: Sequence[str] = (), accept_no_downgrade: bool = False
+) -> Pending:
     """The way from the live revision to the head."""
     known = {node.id: node for node in nodes}
     heads = _heads(nodes)
@@ -74,7 +85,10 @@ def pending(nodes: Sequence[Node], live: Sequence[str] | None, contracts: Sequen
         return Pending(findings=broken, heads=heads)
     if live is None:
         told = "the revision that the database is at is not known"
-        return Pending(findings=[_finding(54, UNDETERMINED, "", told, "Let the gate read alembic_version.")], heads=heads)
+        return Pending(
+            findings=[_finding(54, UNDETERMINED, "alembic_version", told, "Let the gate read alembic_version.")],
+            heads=heads,
+        )
     order = [known[one] for one in _order(known, _ancestors(known, live))]
     now, later, findings = _without_contracts(order, known, contracts)
     findings += [one for node in now for one in _downgrade(node) if not accept_no_downgrade]
@@ -97,24 +111,31 @@ def _heads(nodes: Sequence[Node]) -> list[str]:
     return list(dict.fromkeys(node.id for node in nodes if node.id not in parents))
 
 
-def _broken(nodes: Sequence[Node], known: Mapping[str, Node], heads: Sequence[str], live: Sequence[str] | None) -> Iterator[Finding]:
+def _broken(
+    nodes: Sequence[Node], known: Mapping[str, Node], heads: Sequence[str], live: Sequence[str] | None
+) -> Iterator[Finding]:
     seen: set[str] = set()
     for node in nodes:
         if node.id in seen:
-            told = f"two files have the id {node.id}{f', one is {node.path}' if node.path else ''}; Alembic only warns, and takes either"
+            where = f", one is {node.path}" if node.path else ""
+            told = f"two files have the id {node.id}{where}; Alembic only warns, and takes either"
             yield _finding(54, HOLD, node.id, told, "Give one of them another id and put it in its place in the line.")
         seen.add(node.id)
         for parent in (*node.down, *node.depends):
             if parent not in known and not any(parent in one.labels for one in nodes):
                 told = f"its parent {parent} is not in the image"
-                yield _finding(54, HOLD, node.id, told, f"Add the file of {parent} to the image, or mend down_revision.")
+                yield _finding(
+                    54, HOLD, node.id, told, f"Add the file of {parent} to the image, or mend down_revision."
+                )
     if len(heads) > 1:
         told = f"there are {len(heads)} heads: {', '.join(heads)}; `upgrade head` refuses to choose"
         yield _finding(54, HOLD, heads[0], told, f"Merge them: alembic merge -m 'merge' {' '.join(heads)}")
     for one in live or ():
         if one not in known:
             told = f"the database is at {one}, which the image does not know: a newer or another release migrated it"
-            yield _finding(54, HOLD, one, told, "Release an image that holds this revision, or downgrade with the image that does.")
+            yield _finding(
+                54, HOLD, one, told, "Release an image that holds this revision, or downgrade with the image that does."
+            )
 
 
 def _ancestors(known: Mapping[str, Node], live: Sequence[str]) -> set[str]:
@@ -133,7 +154,11 @@ def _order(known: Mapping[str, Node], done: set[str]) -> list[str]:
     order: list[str] = []
     waiting = [one for one in known if one not in done]
     while waiting:
-        ready = [one for one in waiting if all(up in done or up in order or up not in known for up in (*known[one].down, *known[one].depends))]
+        ready = [
+            one
+            for one in waiting
+            if all(up in done or up in order or up not in known for up in (*known[one].down, *known[one].depends))
+        ]
         if not ready:
             break
         order.append(ready[0])
@@ -141,7 +166,9 @@ def _order(known: Mapping[str, Node], done: set[str]) -> list[str]:
     return order
 
 
-def _without_contracts(order: Sequence[Node], known: Mapping[str, Node], contracts: Sequence[str]) -> tuple[list[Node], list[Node], list[Finding]]:
+def _without_contracts(
+    order: Sequence[Node], known: Mapping[str, Node], contracts: Sequence[str]
+) -> tuple[list[Node], list[Node], list[Finding]]:
     now: list[Node] = []
     later: list[Node] = []
     findings: list[Finding] = []
@@ -150,7 +177,11 @@ def _without_contracts(order: Sequence[Node], known: Mapping[str, Node], contrac
             later.append(node)
         elif later:
             told = f"it expands, and follows {later[0].id}, which is marked as contract and is left for later"
-            findings.append(_finding(54, HOLD, node.id, told, f"Put it before {later[0].id}, or run contract.yml for that one first."))
+            findings.append(
+                _finding(
+                    54, HOLD, node.id, told, f"Put it before {later[0].id}, or run contract.yml for that one first."
+                )
+            )
         else:
             now.append(node)
     return now, later, findings
@@ -175,13 +206,13 @@ def _blind(node: Node) -> str:
         return "its upgrade() cannot be found, so its SQL is not known to be all"
     found = sorted(set(_asks(upgrade)))
     if found:
-        return f"upgrade() uses {', '.join(found)}; offline that renders nothing, or less than what will run"
+        return f"upgrade() uses {', '.join(found)}; {_LESS}"
     called = {one.func.id for one in ast.walk(upgrade) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)}
     for name in sorted(called):
         helper = _function(node, name)
         inner = sorted(set(_asks(helper))) if helper is not None else []
         if inner:
-            return f"upgrade() calls {name}(), which uses {', '.join(inner)}; offline that renders nothing, or less than what will run"
+            return f"upgrade() calls {name}(), which uses {', '.join(inner)}; {_LESS}"
     return ""
 
 
@@ -196,14 +227,20 @@ def _asks(function: ast.AST) -> Iterator[str]:
 def _downgrade(node: Node) -> Iterator[Finding]:
     if not node.source or len(node.down) > 1:
         return
-    remedy = "Write the downgrade; or accept that a release with it is rolled back without its schema (accept_no_downgrade)."
+    remedy = (
+        "Write the downgrade; or accept that a release with it is rolled back without its schema (accept_no_downgrade)."
+    )
     function = _function(node, "downgrade")
     if function is None:
         yield _finding(55, UNDETERMINED, node.id, "it has no downgrade()", remedy)
         return
     body = [one for one in function.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
     upgrade = _function(node, "upgrade")
-    does = upgrade is not None and any(not isinstance(one, ast.Pass) for one in upgrade.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)))
+    does = upgrade is not None and any(
+        not isinstance(one, ast.Pass)
+        for one in upgrade.body
+        if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+    )
     if not body or all(isinstance(one, ast.Pass) for one in body):
         if does:
             yield _finding(55, UNDETERMINED, node.id, "its downgrade() does nothing, although upgrade() does", remedy)

@@ -256,7 +256,9 @@ def catalogue_of(data: Mapping[str, Any]) -> Catalogue:
             _named(row): Sequence_(_named(row), row["owned_by"] or "", row["type"], grants=_pairs(row["grants"]))
             for row in data["sequences"]
         },
-        functions={row["name"]: Function(row["name"], row["volatility"], row["source"] or "") for row in data["functions"]},
+        functions={
+            row["name"]: Function(row["name"], row["volatility"], row["source"] or "") for row in data["functions"]
+        },
         enums={row["name"]: list(row["values"] or ()) for row in data["enums"]},
         domains=set(data["domains"]),
         schemas=set(data["schemas"] or ()),

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The port to the live database of the migration gate: reads, as roles that cannot write, in a read-only transaction."""
+"""The migration gate's port to the live database: reads in a read-only transaction, as roles that cannot write."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The migration gate as a whole: what came from the hosts, in; the report, out. Each source of evidence adds findings."""
+"""The migration gate as a whole: what came from the hosts, in; the report, out. Each source adds findings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def decide(request: Request, squawk: Squawk | None = None) -> Report:
     context = _context(request, settings, notes)
     report = judge(pending.revisions, context, pending.findings)
     extra = _squawk(squawk, pending.revisions, context, report, notes)
-    return dataclasses.replace(report, findings=in_order([*report.findings, *extra]), deferred=list(pending.deferred), notes=notes)
+    return dataclasses.replace(
+        report, findings=in_order([*report.findings, *extra]), deferred=list(pending.deferred), notes=notes
+    )
 
 
 def _pending(request: Request) -> tuple[alembic.Pending, Settings]:
@@ -61,12 +63,16 @@ def _pending(request: Request) -> tuple[alembic.Pending, Settings]:
         return alembic.Pending(steps), settings
     answer = answer_of(request.image_output)
     live = request.context["live"] if request.context is not None else None
-    pending = alembic.pending(alembic.nodes_of(answer["revisions"]), live, request.contracts, settings.accept_no_downgrade)
+    pending = alembic.pending(
+        alembic.nodes_of(answer["revisions"]), live, request.contracts, settings.accept_no_downgrade
+    )
     if settings.transaction is None:
         settings = dataclasses.replace(settings, transaction=answer["transaction"])
     if answer["unknown"]:
         told = f"env.py cannot run offline ({answer['unknown']}), so how Alembic runs its transactions is not known"
-        found = Finding(52, UNDETERMINED, "env.py", "", "", told, "Let env.py handle context.is_offline_mode().", "revisions")
+        found = Finding(
+            52, UNDETERMINED, "env.py", "", "", told, "Let env.py handle context.is_offline_mode().", "revisions"
+        )
         pending = dataclasses.replace(pending, findings=[*pending.findings, found])
     return pending, settings
 
@@ -75,9 +81,10 @@ def _settings(request: Request) -> Settings:
     """The owner role's own timeouts count where the runner sets none; the driver tells of plans where nobody does."""
     settings = request.settings
     given = (request.context or {}).get("settings", {})
-    for name in ("lock_timeout", "statement_timeout"):
-        if getattr(settings, f"{name}_seconds") is None and name in given:
-            settings = dataclasses.replace(settings, **{f"{name}_seconds": seconds(given[name])})
+    if settings.lock_timeout_seconds is None and "lock_timeout" in given:
+        settings = dataclasses.replace(settings, lock_timeout_seconds=seconds(given["lock_timeout"]))
+    if settings.statement_timeout_seconds is None and "statement_timeout" in given:
+        settings = dataclasses.replace(settings, statement_timeout_seconds=seconds(given["statement_timeout"]))
     if settings.plan_caching is None and request.url:
         settings = dataclasses.replace(settings, plan_caching=keeps_plans(request.url))
     return settings
@@ -92,10 +99,19 @@ def _context(request: Request, settings: Settings, notes: list[str]) -> Context:
     if texts is None:
         notes.append("The database has no pg_stat_statements, so the statements of the serving release are not known.")
     elif context["forgotten"]:
-        notes.append(f"pg_stat_statements forgot {context['forgotten']} statements for want of room (pg_stat_statements.max).")
+        notes.append(
+            f"pg_stat_statements forgot {context['forgotten']} statements for want of room (pg_stat_statements.max)."
+        )
     elif context["observed_seconds"] < request.observed_seconds_minimum:
-        notes.append(f"Statements have been counted for {context['observed_seconds']} s only, of {request.observed_seconds_minimum} s wanted.")
-    complete = bool(texts is not None and not context["forgotten"] and context["observed_seconds"] >= request.observed_seconds_minimum)
+        notes.append(
+            f"Statements have been counted for {context['observed_seconds']} s only, of "
+            f"{request.observed_seconds_minimum} s wanted."
+        )
+    complete = bool(
+        texts is not None
+        and not context["forgotten"]
+        and context["observed_seconds"] >= request.observed_seconds_minimum
+    )
     return Context(context["catalogue"], _with_models(request, texts, notes), complete, settings)
 
 
@@ -114,9 +130,13 @@ def _with_models(request: Request, texts: Sequence[str] | None, notes: list[str]
     return [*texts, *statements_of_models(tables)]
 
 
-def _squawk(squawk: Squawk | None, revisions: Sequence[Revision], context: Context, report: Report, notes: list[str]) -> list[Finding]:
+def _squawk(
+    squawk: Squawk | None, revisions: Sequence[Revision], context: Context, report: Report, notes: list[str]
+) -> list[Finding]:
     if squawk is None:
-        notes.append("squawk is not installed on the control node, so it was not asked (pip install -r requirements.txt).")
+        notes.append(
+            "squawk is not installed on the control node, so it was not asked (pip install -r requirements.txt)."
+        )
         return []
     version = int(context.catalogue["version"]) if context.catalogue is not None else 17
     try:

@@ -39,16 +39,16 @@ def answer_of(stdout: str) -> dict[str, Any]:
 
 
 def statements_of_models(tables: Mapping[str, Mapping[str, Mapping[str, bool]]]) -> list[str]:
-    """What SQLAlchemy writes for mapped tables: a SELECT of all columns, an INSERT of those the database does not fill."""
+    """What SQLAlchemy writes for mapped tables: SELECT of all columns, INSERT of those the database does not fill."""
     texts = []
     for name, columns in sorted(tables.items()):
         table = ".".join(f'"{part}"' for part in name.split("."))
         listed = ", ".join(f'"{column}"' for column in columns)
         given = [f'"{key}"' for key, about in columns.items() if not about["has_default"] and not about["computed"]]
-        texts.append(f"SELECT {listed} FROM {table}")
+        texts.append(f"SELECT {listed} FROM {table}")  # noqa: S608  only parsed, never run
         if given:
             values = ", ".join(f"${number}" for number, _ in enumerate(given, 1))
-            texts.append(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({values})")
+            texts.append(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({values})")  # noqa: S608  the same
     return texts
 
 

@@ -15,6 +15,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     bare,
     check_expression,
     column_of,
+    columns_not_null,
     conjuncts,
     functions_in,
     is_a,
@@ -90,7 +91,12 @@ def _column_work(new: NewColumn, catalogue: Catalogue) -> tuple[str, int, str, s
     if new.serial or new.identity:
         return WHOLE, 6, "every row gets a number, so the table is rewritten", _NEW_COLUMN
     if new.generated == "stored":
-        return WHOLE, 7, "a stored generated column rewrites the table", "Add a plain column, fill it in batches, keep it by a trigger."
+        return (
+            WHOLE,
+            7,
+            "a stored generated column rewrites the table",
+            "Add a plain column, fill it in batches, keep it by a trigger.",
+        )
     if new.default is not None and catalogue.version < 11:
         return WHOLE, 5, f"PostgreSQL {catalogue.version} rewrites the table for every default", _NEW_COLUMN
     if new.default is not None and volatility(new.calls, catalogue) == "v":
@@ -124,7 +130,7 @@ def _alter_type(action: Action, table: Table, catalogue: Catalogue) -> Iterator[
 def proved_not_null(table: Table, column: str, catalogue: Catalogue, only_valid: bool = True) -> bool:
     """Whether a CHECK says already that the column is not null."""
     return any(
-        column in proves_not_null(check_expression(one.definition))
+        column in columns_not_null(one.definition)
         for one in table.constraints.values()
         if one.kind == "c" and (one.valid or not only_valid)
     )
@@ -132,12 +138,13 @@ def proved_not_null(table: Table, column: str, catalogue: Catalogue, only_valid:
 
 def _set_not_null(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:
     column = table.columns.get(action.column)
-    if column is not None and column.not_null:
-        yield Lock(table.name, ACCESS_EXCLUSIVE)
-    elif catalogue.version >= 12 and proved_not_null(table, action.column, catalogue):
+    proved = catalogue.version >= 12 and proved_not_null(table, action.column, catalogue)
+    if proved or (column is not None and column.not_null):
         yield Lock(table.name, ACCESS_EXCLUSIVE)
     else:
-        remedy = f"Add CHECK ({action.column} IS NOT NULL) NOT VALID, VALIDATE it in a later revision, then SET NOT NULL."
+        remedy = (
+            f"Add CHECK ({action.column} IS NOT NULL) NOT VALID, VALIDATE it in a later revision, then SET NOT NULL."
+        )
         yield Lock(table.name, ACCESS_EXCLUSIVE, WHOLE, 10, "no valid CHECK proves it, so every row is read", remedy)
 
 
@@ -177,7 +184,9 @@ def _using_index(check: Check, table: Table, catalogue: Catalogue) -> Iterator[L
     ]  # fmt: skip
     if check.kind == "p" and nullable:
         why = f"{', '.join(nullable)} is nullable, and SET NOT NULL reads every row"
-        yield Lock(table.name, ACCESS_EXCLUSIVE, WHOLE, 24, why, "Make the columns NOT NULL first, by a validated CHECK.")
+        yield Lock(
+            table.name, ACCESS_EXCLUSIVE, WHOLE, 24, why, "Make the columns NOT NULL first, by a validated CHECK."
+        )
     else:
         yield Lock(table.name, ACCESS_EXCLUSIVE)
 
@@ -222,7 +231,9 @@ def _reindex(action: Action, catalogue: Catalogue) -> Iterator[Lock]:
         tables = list(catalogue.tables.values())
     for table in filter(None, tables):
         mode = SHARE_UPDATE if action.concurrently else ACCESS_EXCLUSIVE
-        yield Lock(table.name, mode, WHOLE, 16, "its indexes are built anew", "REINDEX CONCURRENTLY, outside a transaction.")
+        yield Lock(
+            table.name, mode, WHOLE, 16, "its indexes are built anew", "REINDEX CONCURRENTLY, outside a transaction."
+        )
 
 
 def _default_partition(parent: Table, catalogue: Catalogue) -> Iterator[Lock]:
@@ -294,7 +305,9 @@ def _shut_out(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lo
 
 
 def _lock_table(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:
-    yield Lock(table.name, int(action.more["mode"]), BRIEF, 49, "LOCK TABLE", "Leave the lock to the statements that need it.")
+    yield Lock(
+        table.name, int(action.more["mode"]), BRIEF, 49, "LOCK TABLE", "Leave the lock to the statements that need it."
+    )
 
 
 # A batch of this size is over before anybody waits for its rows.
@@ -302,20 +315,26 @@ _BATCH_ROWS = 10_000
 
 
 def _limited(select: Any) -> bool:
-    limit = getattr(select, "limitCount", None)
-    return is_a(limit, "A_Const") and is_a(limit.val, "Integer") and limit.val.ival <= _BATCH_ROWS
+    limit: Any = getattr(select, "limitCount", None)
+    return bool(is_a(limit, "A_Const") and is_a(limit.val, "Integer") and limit.val.ival <= _BATCH_ROWS)
 
 
 def _limited_sources(node: Any) -> set[str]:
     """Names under which a statement joins a query with a LIMIT."""
     queries = {str(one.ctename) for one in of_type(node.withClause, "CommonTableExpr") if _limited(one.ctequery)}
     sources = getattr(node, "usingClause", None) or getattr(node, "fromClause", None) or ()
-    names = {str(one.alias.aliasname if one.alias else one.relname) for one in sources if is_a(one, "RangeVar") and str(one.relname) in queries}
-    return names | {str(one.alias.aliasname) for one in sources if is_a(one, "RangeSubselect") and _limited(one.subquery)}
+    names = {
+        str(one.alias.aliasname if one.alias else one.relname)
+        for one in sources
+        if is_a(one, "RangeVar") and str(one.relname) in queries
+    }
+    return names | {
+        str(one.alias.aliasname) for one in sources if is_a(one, "RangeSubselect") and _limited(one.subquery)
+    }
 
 
 def bounded(table: Table, node: Any) -> bool:
-    """Whether a statement picks rows by a key: constants for all of its columns, a range of it, or a batch with a LIMIT."""
+    """Whether a statement picks rows by a key: constants for its columns, a range of it, or a batch with a LIMIT."""
     fixed: set[str] = set()
     ranges: set[str] = set()
     batches = _limited_sources(node)
@@ -326,10 +345,14 @@ def bounded(table: Table, node: Any) -> bool:
             sides = [column_of(one) for one in (part.lexpr, part.rexpr) if is_a(one, "ColumnRef")]
             if len(sides) == 2 and {qualifier for qualifier, _ in sides} & batches:
                 fixed |= {column for qualifier, column in sides if qualifier not in batches}
-        if is_a(part, "A_Expr") and is_a(part.lexpr, "ColumnRef") and not any(of_type(part.rexpr, "ColumnRef", "SubLink")):
+        if (
+            is_a(part, "A_Expr")
+            and is_a(part.lexpr, "ColumnRef")
+            and not any(of_type(part.rexpr, "ColumnRef", "SubLink"))
+        ):
             column = column_of(part.lexpr)[1]
             kind, operator = part.kind.name, name_of(part.name)
-            if kind in ("AEXPR_IN", "AEXPR_OP_ANY") and operator == "=" or (kind == "AEXPR_OP" and operator == "="):
+            if kind in ("AEXPR_IN", "AEXPR_OP_ANY", "AEXPR_OP") and operator == "=":
                 fixed.add(column)
             elif kind == "AEXPR_BETWEEN":
                 ranges.add(column)
@@ -388,7 +411,8 @@ _ON_TABLE: dict[str, Callable[[Action, Table, Catalogue], Iterator[Lock]]] = {
 }
 _BRIEFLY = {
     **dict.fromkeys(
-        ("drop column", "drop not null", "set default", "drop default", "rename column", "rename table", "rename constraint",
+        ("drop column", "drop not null", "set default", "drop default", "rename column", "rename table",
+         "rename constraint",
          "set schema", "drop table", "drop view", "truncate", "enable row security", "disable row security", "owner",
          "create policy", "drop policy", "drop trigger", "alter table otherwise", "brief", "add identity"),
         ACCESS_EXCLUSIVE,

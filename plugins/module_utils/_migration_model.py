@@ -162,5 +162,7 @@ def worst(verdicts: Iterable[str]) -> str:
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Each once, the deciding ones first."""
-    unique = {(one.hazard, one.object, one.revision, one.statement, one.verdict): one for one in reversed(list(findings))}
-    return sorted(reversed(list(unique.values())), key=lambda one: -VERDICTS.index(one.verdict))
+    unique: dict[object, Finding] = {}
+    for one in findings:
+        unique.setdefault((one.hazard, one.object, one.revision, one.statement, one.verdict), one)
+    return sorted(unique.values(), key=lambda one: -VERDICTS.index(one.verdict))

@@ -69,7 +69,7 @@ SELECT json_build_object(
         FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
       'grants', (
         SELECT json_agg(json_build_array(coalesce(g.rolname, 'public'), lower(a.privilege_type)))
-        FROM aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a
+        FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
         LEFT JOIN pg_roles g ON g.oid = a.grantee))), '[]')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -89,7 +89,8 @@ SELECT json_build_object(
     WHERE c.relkind = 'S' AND n.nspname !~ '^pg_'),
   'functions', (
     SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'name', p.proname, 'volatility', p.provolatile,
-      'source', CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) END)), '[]')
+      'source', CASE WHEN l.lanname IN ('sql', 'plpgsql')
+                     THEN coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) END)), '[]')
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')),
   'volatile', (SELECT array_agg(DISTINCT p.proname::text) FROM pg_proc p

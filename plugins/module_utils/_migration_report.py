@@ -30,7 +30,11 @@ def lines(report: Report, name: str = "migration") -> list[str]:
         found.append("  nothing is pending")
     found += [f"  {identity}: left for later, it is marked as contract" for identity in report.deferred]
     for number, one in enumerate((one for one in report.findings if one.verdict != RUN_NOW), 1):
-        found += ["", f"{number}. {one.verdict.upper()} {one.object or one.revision}: {HAZARDS[one.hazard][1]} (hazard {one.hazard}, {one.kind})"]
+        found += [
+            "",
+            f"{number}. {one.verdict.upper()} {one.object or one.revision}: {HAZARDS[one.hazard][1]} "
+            f"(hazard {one.hazard}, {one.kind})",
+        ]
         found += [f"   statement: {_short(one.statement)}"] if one.statement else []
         found += [f"   why: {one.evidence}", f"   instead: {one.remedy}"]
     found += [f"note: {note}" for note in report.notes]
@@ -81,14 +85,15 @@ def _markdown(report: Report, name: str) -> Iterator[str]:
         yield f"- Not understood, or of an earlier release: `{_short(text)}`"
     for note in report.notes:
         yield f"- {note}"
-    yield "- Statements that did not run while they were counted, and what values mean to the app, cannot be known from here."
+    yield "- Statements that did not run while they were counted, and what values mean to the app, cannot be known."
 
 
 def _finding(one: Finding) -> Iterator[str]:
     yield ""
     yield f"### {one.verdict}: {HAZARDS[one.hazard][1]}"
     yield ""
-    yield f"- object: `{one.object or one.revision}`, revision `{one.revision}`, hazard {one.hazard} ({one.kind}), by {one.source}"
+    yield f"- object: `{one.object or one.revision}`, revision `{one.revision}`"
+    yield f"- hazard {one.hazard} ({one.kind}), found by {one.source}"
     yield f"- evidence: {one.evidence}"
     yield f"- instead: {one.remedy}"
     if one.statement:

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compares the database before the migration with what a commit leaves, statement by statement of the serving release."""
+"""Compares the database before the migration with what a commit leaves, for each statement of the serving release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_types as types
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import VIEWS, Catalogue, Column, Table
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import (
+    VIEWS,
+    Catalogue,
+    Column,
+    Table,
+)
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
     HOLD,
     UNDETERMINED,
@@ -46,7 +51,9 @@ class Comparison:
         table, column = place
         statement = self.action(table, column)[1]
         told = f"{what}: {use.text[:160]}" if use.text else what
-        return Finding(hazard, verdict, f"{table}.{column}" if column else table, statement.text, statement.revision, told, remedy)
+        return Finding(
+            hazard, verdict, f"{table}.{column}" if column else table, statement.text, statement.revision, told, remedy
+        )
 
 
 Rule = Callable[[Comparison, Use], Iterator[Finding]]
@@ -79,15 +86,24 @@ def _columns(now: Comparison, use: Use) -> Iterator[Finding]:
     places |= {(write.table, column) for write in use.writes for column in write.columns or ()}
     places |= {(write.table, column) for write in use.writes for column in write.conflict_columns or ()}
     places |= {(name, column) for name in use.stars for column in _columns_of(now.before, name)}
-    places |= {(write.table, column) for write in use.writes if write.columns is None for column in _columns_of(now.before, write.table)}
+    places |= {
+        (write.table, column)
+        for write in use.writes
+        if write.columns is None
+        for column in _columns_of(now.before, write.table)
+    }
     for name, column in sorted(places):
         old, new = _both(now, name)
         if old is None or new is None or column not in old.columns:
             continue
         if column not in new.columns:
             hazard = 28 if now.action(name, column)[0].verb == "rename column" else 26
-            remedy = "Add a column of the new name, write both, fill it; drop the old one later. " if hazard == 28 else ""
-            yield now.finding(hazard, HOLD, (name, column), use, "it uses a column that is no longer there", remedy + _LATER)
+            remedy = (
+                "Add a column of the new name, write both, fill it; drop the old one later. " if hazard == 28 else ""
+            )
+            yield now.finding(
+                hazard, HOLD, (name, column), use, "it uses a column that is no longer there", remedy + _LATER
+            )
         else:
             yield from _type(now, use, name, old.columns[column], new.columns[column])
 
@@ -105,7 +121,9 @@ def _type(now: Comparison, use: Use, name: str, old: Column, new: Column) -> Ite
     told = f"{old.type} becomes {new.type}"
     if not change.fits:
         hazard = 2 if (old.type, new.type) == ("timestamp", "timestamptz") else 3
-        remedy = "Add a new column of the new type, write both, fill it in batches; drop the old one in a later release."
+        remedy = (
+            "Add a new column of the new type, write both, fill it in batches; drop the old one in a later release."
+        )
         yield now.finding(hazard, HOLD, (name, old.name), use, told, remedy)
     elif (name, old.name) in use.returned or name in use.returned_stars:
         yield from _cached(now, use, (name, old.name), told)
@@ -149,7 +167,13 @@ def _omitted(now: Comparison, use: Use, old: Table, new: Table, column: Column) 
     place = (new.name, column.name)
     if column.not_null and not column.fills_itself and not (former and former.not_null and not former.fills_itself):
         verb = now.action(*place)[0].verb
-        hazard = (9 if verb != "add column" else 8) if former is None else 33 if former.fills_itself and former.not_null else 11
+        hazard = (
+            (9 if verb != "add column" else 8)
+            if former is None
+            else 33
+            if former.fills_itself and former.not_null
+            else 11
+        )
         told = "it inserts without the column, which is NOT NULL and has no default"
         yield now.finding(hazard, HOLD, place, use, told, f"Keep a default, or leave the column nullable. {_LATER}")
         return
@@ -157,12 +181,14 @@ def _omitted(now: Comparison, use: Use, old: Table, new: Table, column: Column) 
         reader = now.serving.reading(new.name, column.name)
         if reader is not None and former.default is not None:
             hazard = 34 if column.default is not None else 33
-            told = f"it inserts the default, which was {former.default} and becomes {column.default or 'NULL'}, and the release reads it"
+            told = f"it inserts the default, {former.default}, which becomes {column.default or 'NULL'}, and reads it"
             yield now.finding(hazard, HOLD, place, use, told, _LATER)
     yield from _sequence_rights(now, use, place, column, former)
 
 
-def _sequence_rights(now: Comparison, use: Use, place: tuple[str, str], column: Column, former: Column | None) -> Iterator[Finding]:
+def _sequence_rights(
+    now: Comparison, use: Use, place: tuple[str, str], column: Column, former: Column | None
+) -> Iterator[Finding]:
     if not column.default or "nextval" not in column.default or column.identity or not now.settings.role:
         return
     words = column.default.replace("'", " ").replace("(", " ").split()
@@ -173,7 +199,11 @@ def _sequence_rights(now: Comparison, use: Use, place: tuple[str, str], column: 
         sequence, past = now.after.sequences.get(name), now.before.sequences.get(name)
         if sequence is None or _may(sequence.grants, roles, "usage"):
             continue
-        if former is None or former.default != column.default or (past is not None and _may(past.grants, roles, "usage")):
+        if (
+            former is None
+            or former.default != column.default
+            or (past is not None and _may(past.grants, roles, "usage"))
+        ):
             told = f"its default takes a number from {name}, which {now.settings.role} may not use"
             yield now.finding(36, HOLD, place, use, told, f"GRANT USAGE ON SEQUENCE {name} in the same revision.")
 
@@ -206,12 +236,16 @@ def _rights(now: Comparison, use: Use) -> Iterator[Finding]:
         if _may(old.grants, before, privilege) and not _may(new.grants, after, privilege):
             hazard = 36 if new.new else 37
             told = f"{now.settings.role} has no right to {privilege.upper()} on {name} any more"
-            yield now.finding(hazard, HOLD, (name, ""), use, told, f"GRANT {privilege.upper()} ON {name} in the same revision.")
+            yield now.finding(
+                hazard, HOLD, (name, ""), use, told, f"GRANT {privilege.upper()} ON {name} in the same revision."
+            )
     for name in sorted(use.tables):
         old, new = _both(now, name)
         if old and new and new.row_security and not old.row_security:
             told = "row security is on, so rows that no policy shows are gone for it"
-            yield now.finding(37, HOLD, (name, ""), use, told, "Turn it on in a release of its own, with policies proved on a copy.")
+            yield now.finding(
+                37, HOLD, (name, ""), use, told, "Turn it on in a release of its own, with policies proved on a copy."
+            )
 
 
 def _triggers(now: Comparison, use: Use) -> Iterator[Finding]:
@@ -253,11 +287,23 @@ def _enums(now: Comparison, use: Use) -> Iterator[Finding]:
             continue
         statement = now.blame.get((f"type {name}", ""), _NOTHING)[1]
         returned = use.returned | {(one, key) for one in use.returned_stars for key in _columns_of(now.before, one)}
-        used = returned | use.reads | {(one.table, key) for one in use.writes for key in one.columns or _columns_of(now.before, one.table)}
+        used = (
+            returned
+            | use.reads
+            | {(one.table, key) for one in use.writes for key in one.columns or _columns_of(now.before, one.table)}
+        )
         gone, added = set(old) - set(new), set(new) - set(old)
         if gone and _of_type(now, used, name):
             told = f"it uses {name}, whose value {', '.join(sorted(gone))} is gone: {use.text[:160]}"
-            yield Finding(30, HOLD, name, statement.text, statement.revision, told, "Add the new value, move rows, drop the old one later.")
+            yield Finding(
+                30,
+                HOLD,
+                name,
+                statement.text,
+                statement.revision,
+                told,
+                "Add the new value, move rows, drop the old one later.",
+            )
         elif added and _of_type(now, returned, name):
             told = f"it reads {name}, and does not know {', '.join(sorted(added))}: {use.text[:160]}"
             remedy = "Teach the value to a release that does not write it yet, then write it in the next."

@@ -16,8 +16,9 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     Unreadable,
     check_expression,
     columns_in,
+    columns_not_null,
     normalised,
-    proves_not_null,
+    normalised_check,
     rendered,
     statements,
 )
@@ -65,22 +66,33 @@ def new_constraints(now: Comparison, use: Use) -> Iterator[Finding]:
             yield from _restricted(now, use, write)
 
 
-def _check(now: Comparison, use: Use, write: Write, old: Table, new: Table, constraint: Constraint) -> Iterator[Finding]:
-    expression = check_expression(constraint.definition)
-    text = normalised(rendered(expression))
-    if write.kind == DELETE or any(normalised(rendered(check_expression(one.definition))) == text for one in old.constraints.values() if one.kind == "c"):
+def _check(
+    now: Comparison, use: Use, write: Write, old: Table, new: Table, constraint: Constraint
+) -> Iterator[Finding]:
+    text = normalised_check(constraint.definition)
+    known = (normalised_check(one.definition) for one in old.constraints.values() if one.kind == "c")
+    if write.kind == DELETE or text in known:
         return
+    expression = check_expression(constraint.definition)
     needed = columns_in(expression)
     given = needed if write.columns is None else needed & write.columns
     omitted = needed - given
     place = (write.table, "")
     if write.kind == INSERT:
-        empty = [name for name in omitted & proves_not_null(expression) if name in new.columns and not new.columns[name].fills_itself]
+        empty = [
+            name
+            for name in omitted & columns_not_null(constraint.definition)
+            if name in new.columns and not new.columns[name].fills_itself
+        ]
         if empty:
             told = f"it leaves {', '.join(empty)} out, which {constraint.name} wants filled"
             yield now.finding(11, HOLD, place, use, told, _REHEARSE)
             return
-        filled = [name for name in omitted if name in new.columns and new.columns[name].default is not None and name in old.columns]
+        filled = [
+            name
+            for name in omitted
+            if name in new.columns and new.columns[name].default is not None and name in old.columns
+        ]
         given = given | set(filled)
     if given:
         told = f"it writes {', '.join(sorted(given))}, which {constraint.name} checks; {_UNKNOWN_VALUES}"
@@ -88,18 +100,32 @@ def _check(now: Comparison, use: Use, write: Write, old: Table, new: Table, cons
 
 
 def _foreign(now: Comparison, use: Use, write: Write, old: Table, constraint: Constraint) -> Iterator[Finding]:
-    same = [one for one in old.constraints.values() if one.kind == "f" and one.references == constraint.references and one.columns == constraint.columns]
+    same = [
+        one
+        for one in old.constraints.values()
+        if one.kind == "f" and one.references == constraint.references and one.columns == constraint.columns
+    ]
     given = set(constraint.columns) & (set(old.columns) if write.columns is None else write.columns)
     if write.kind == DELETE or same or not given:
         return
-    told = f"it writes {', '.join(sorted(given))}, which must be in {constraint.references} from now on; {_UNKNOWN_VALUES}"
+    told = (
+        f"it writes {', '.join(sorted(given))}, which must be in {constraint.references} from now on; {_UNKNOWN_VALUES}"
+    )
     yield now.finding(18, UNDETERMINED, (write.table, ""), use, told, _REHEARSE)
 
 
 def _restricted(now: Comparison, use: Use, write: Write) -> Iterator[Finding]:
     for child, constraint in now.after.referenced_by(write.table):
         former = now.before.tables.get(child.name)
-        known = [one for one in former.constraints.values() if one.references == write.table and one.columns == constraint.columns] if former else []
+        known = (
+            [
+                one
+                for one in former.constraints.values()
+                if one.references == write.table and one.columns == constraint.columns
+            ]
+            if former
+            else []
+        )
         if known or constraint.on_delete not in ("a", "r"):
             continue
         statement = now.action(child.name)[1]
@@ -111,7 +137,11 @@ def _restricted(now: Comparison, use: Use, write: Write) -> Iterator[Finding]:
 def _uniqueness(now: Comparison, use: Use, write: Write, old: Table, new: Table) -> Iterator[Finding]:
     former = list(old.unique_keys())
     keys = {tuple(key) for key in new.unique_keys()}
-    keys |= {tuple(filter(None, one.columns)) for name, one in new.indexes.items() if one.unique and not one.plain and name not in old.indexes}
+    keys |= {
+        tuple(filter(None, one.columns))
+        for name, one in new.indexes.items()
+        if one.unique and not one.plain and name not in old.indexes
+    }
     keys |= {one.columns for name, one in new.constraints.items() if one.kind == "x" and name not in old.constraints}
     for key in sorted(keys):
         given = set(key) if write.columns is None else set(key) & write.columns
@@ -132,7 +162,9 @@ def conflict_targets(now: Comparison, use: Use) -> Iterator[Finding]:
         if wanted and _has_key(old, wanted) and not _has_key(new, wanted):
             hazard = 40 if now.action(write.table)[0].verb == "drop constraint" else 15
             told = f"its ON CONFLICT ({', '.join(sorted(wanted))}) finds no unique index (42P10)"
-            yield now.finding(hazard, HOLD, place, use, told, f"Build another unique index of the same columns first. {_LATER}")
+            yield now.finding(
+                hazard, HOLD, place, use, told, f"Build another unique index of the same columns first. {_LATER}"
+            )
         name = write.conflict_constraint
         if name and name in old.constraints and name not in new.constraints:
             yield now.finding(40, HOLD, place, use, f"its ON CONFLICT names the constraint {name}", _LATER)
@@ -151,7 +183,13 @@ def lost_cascades(now: Comparison, use: Use) -> Iterator[Finding]:
             current = now.after.tables.get(child.name)
             if constraint.on_delete not in ("c", "n", "d") or current is None:
                 continue
-            kept = [one for one in current.constraints.values() if one.references == write.table and one.columns == constraint.columns and one.on_delete == constraint.on_delete]
+            kept = [
+                one
+                for one in current.constraints.values()
+                if one.references == write.table
+                and one.columns == constraint.columns
+                and one.on_delete == constraint.on_delete
+            ]
             if not kept:
                 told = f"its deletes went on to {child.name} by {constraint.name}: {use.text[:160]}"
                 statement = now.action(child.name)[1]
@@ -162,7 +200,13 @@ def changed_views(now: Comparison, use: Use) -> Iterator[Finding]:
     """A view that gives other rows or values under the same name; columns at its end are no change."""
     for name in sorted(use.tables):
         old, new = now.before.tables.get(name), now.after.tables.get(name)
-        if old is None or new is None or old.kind not in VIEWS or new.kind not in VIEWS or old.definition == new.definition:
+        if (
+            old is None
+            or new is None
+            or old.kind not in VIEWS
+            or new.kind not in VIEWS
+            or old.definition == new.definition
+        ):
             continue
         if not _only_longer(old.definition, new.definition):
             told = "the view that it reads is another one"

@@ -25,7 +25,12 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Settings,
     Statement,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import DELETE, INSERT, UPDATE, Serving
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import (
+    DELETE,
+    INSERT,
+    UPDATE,
+    Serving,
+)
 
 SMALL, LARGE, UNKNOWN = "small", "large", "unknown"
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -88,7 +93,11 @@ def conflicting(lock: Lock, serving: Serving) -> str:
     """A statement of the serving release that would wait; empty without one."""
     writes = {INSERT, UPDATE, DELETE}
     for use, kinds in serving.touching(lock.table):
-        if lock.mode in (8, GONE) or (lock.mode >= SHARE and kinds & writes) or (lock.mode == ROWS and kinds & {UPDATE, DELETE}):
+        if (
+            lock.mode in (8, GONE)
+            or (lock.mode >= SHARE and kinds & writes)
+            or (lock.mode == ROWS and kinds & {UPDATE, DELETE})
+        ):
             return use.text
     return ""
 
@@ -102,7 +111,9 @@ class LockRules:
     timeouts: Timeouts
     held: list[Held] = field(default_factory=list)
 
-    def judge(self, locks: list[Lock], statement: Statement, catalogue: Catalogue, in_transaction: bool) -> Iterator[Finding]:
+    def judge(
+        self, locks: list[Lock], statement: Statement, catalogue: Catalogue, in_transaction: bool
+    ) -> Iterator[Finding]:
         """Findings about the locks of one action; they stay held until the transaction ends."""
         for lock in locks:
             table = catalogue.tables.get(lock.table)
@@ -138,8 +149,11 @@ class LockRules:
         if timeout is not None and 0 < timeout <= self.settings.patience_seconds:
             return
         verdict = UNDETERMINED if timeout is None or not text else HOLD
-        told = {None: "lock_timeout is not known", 0: "there is no lock_timeout"}.get(timeout, f"lock_timeout is {timeout:g} s" if timeout else "")
-        evidence = f"{MODES[lock.mode]} queues behind the oldest reader, and everybody behind it; {told}; {_waiting(text)}"
+        told = "lock_timeout is not known" if timeout is None else f"lock_timeout is {timeout:g} s"
+        told = "there is no lock_timeout" if timeout == 0 else told
+        evidence = (
+            f"{MODES[lock.mode]} queues behind the oldest reader, and everybody behind it; {told}; {_waiting(text)}"
+        )
         yield Finding(47, verdict, lock.table, statement.text, statement.revision, evidence, _LOCK_TIMEOUT)
 
     def _ends_soon(self) -> bool:
@@ -164,11 +178,13 @@ class LockRules:
                 hazard = work.hazard if work.hazard in (20, 48) else 49 if held.lock.hazard == 49 else 42
                 told = f"{work.why} ({figures})" if work.table else work.why
                 evidence = (
-                    f"{MODES[held.lock.mode]} on {held.lock.table}, of the statement: {held.statement.text[:80]}, lasts "
-                    f"until the transaction ends; {told}; {_waiting(text)}"
+                    f"{MODES[held.lock.mode]} on {held.lock.table}, of {held.statement.text[:80]}, lasts until the "
+                    f"transaction ends; {told}; {_waiting(text)}"
                 )
                 verdict = HOLD if text and (size == LARGE or work.work == FOREVER) else UNDETERMINED
-                remedy = "Give the long work a revision, and so a transaction, of its own (transaction_per_migration=True)."
+                remedy = (
+                    "Give the long work a revision, and so a transaction, of its own (transaction_per_migration=True)."
+                )
                 yield Finding(hazard, verdict, held.lock.table, statement.text, statement.revision, evidence, remedy)
                 break
 

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What cannot run where it stands, runs in part, destroys data, or changes rights and sequences; one action at a time."""
+"""What cannot run where it stands, runs in part, destroys data, or changes rights and sequences; action by action."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _NOT_REPEATABLE = frozenset(
     {"add column", "create table", "add constraint", "drop column", "drop table", "drop view", "drop constraint",
      "rename column", "rename table", "rename constraint", "rename index", "rename value", "set schema", "create enum",
      "add value", "create trigger", "drop trigger", "create sequence", "drop sequence", "create view", "create matview",
-     "create table as", "drop type", "drop function", "create schema", "create policy", "drop policy", "attach partition",
+     "create table as", "drop type", "drop function", "create schema", "create policy", "drop policy",
+     "attach partition",
      "detach partition", "insert"}
 )  # fmt: skip
 _WITHOUT_TRANSACTION = {"vacuum", "vacuum full"}
@@ -63,7 +64,15 @@ def uses_new_value(action: Action, added: dict[str, str], statement: Statement) 
     texts |= {part for node in nodes if isinstance(node, str) for part in node.split("'")[1::2]}
     for value in sorted(texts & set(added)):
         told = f"{value} of {added[value]} was added by the same transaction (55P04 unsafe use of new value)"
-        yield Finding(32, HOLD, added[value], statement.text, statement.revision, told, "Use it in a later revision with a transaction of its own.")
+        yield Finding(
+            32,
+            HOLD,
+            added[value],
+            statement.text,
+            statement.revision,
+            told,
+            "Use it in a later revision with a transaction of its own.",
+        )
 
 
 def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> Iterator[Finding]:
@@ -73,7 +82,15 @@ def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> It
             function = catalogue.functions.get(name)
             if function is not None and function.volatility == "v":
                 told = f"it calls the function {name}, which may do anything"
-                yield Finding(52, UNDETERMINED, name, statement.text, statement.revision, told, "Write out what it does, or prove it by a rehearsal.")
+                yield Finding(
+                    52,
+                    UNDETERMINED,
+                    name,
+                    statement.text,
+                    statement.revision,
+                    told,
+                    "Write out what it does, or prove it by a rehearsal.",
+                )
     known = action.verb not in ("other", "alter other", "drop other", "drop extension", "default privileges")
     if known or action.name in _KNOWN_OTHER:
         return
@@ -111,7 +128,9 @@ def detached(action: Action, statement: Statement, catalogue: Catalogue, serving
             if READ not in kinds:
                 told = f"rows for the range of {action.to} are refused: {use.text[:160]}"
             verdict = HOLD if READ in kinds else UNDETERMINED
-            yield Finding(16, verdict, name, statement.text, statement.revision, told, "Detach when no release reads those rows.")
+            yield Finding(
+                16, verdict, name, statement.text, statement.revision, told, "Detach when no release reads those rows."
+            )
             return
 
 
@@ -138,12 +157,14 @@ def sequences(action: Action, statement: Statement, catalogue: Catalogue, servin
             for use, write in serving.writing(table, INSERT):
                 if write.columns is not None and column not in write.columns:
                     told = f"it takes numbers from {name}, which is changed under it: {use.text[:160]}"
-                    remedy = "Set a sequence only forward, by more than the inserts in flight; widen column and sequence first."
+                    remedy = "Set a sequence only forward, by more than the inserts in flight; widen both first."
                     yield Finding(41, HOLD, name, statement.text, statement.revision, told, remedy)
                     return
 
 
-def rights(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings) -> Iterator[Finding]:
+def rights(
+    action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings
+) -> Iterator[Finding]:
     """REVOKE of more than one object, owners and policies."""
     roles = catalogue.acting_as(settings.role) if settings.role else set()
     told = ""
@@ -159,10 +180,20 @@ def rights(action: Action, statement: Statement, catalogue: Catalogue, serving: 
         elif table is not None and used and action.verb != "owner" and table.row_security and not table.new:
             told = f"policies of {table.name} change, and row security is on"
     if told:
-        yield Finding(37, verdict, action.name, statement.text, statement.revision, told, "Prove with the app's role, on a copy, what it still sees.")
+        yield Finding(
+            37,
+            verdict,
+            action.name,
+            statement.text,
+            statement.revision,
+            told,
+            "Prove with the app's role, on a copy, what it still sees.",
+        )
 
 
-def lost_speed(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings) -> Iterator[Finding]:
+def lost_speed(
+    action: Action, statement: Statement, catalogue: Catalogue, serving: Serving, settings: Settings
+) -> Iterator[Finding]:
     """An index without which a serving statement reads a large table."""
     if action.verb != "drop index":
         return
@@ -175,6 +206,15 @@ def lost_speed(action: Action, statement: Statement, catalogue: Catalogue, servi
         return
     for use in serving.uses:
         if (table.name, first) in use.filters:
-            told = f"it finds rows of {table.name} ({catalogue.rows_of(table):,}) by {first}, for which no other index is left: {use.text[:160]}"
-            yield Finding(14, HOLD, table.name, statement.text, statement.revision, told, "Drop it when no release needs it, or build its successor first.")
+            rows = f"{catalogue.rows_of(table):,} rows of {table.name}"
+            told = f"it searches {rows} by {first}, for which no other index is left: {use.text[:160]}"
+            yield Finding(
+                14,
+                HOLD,
+                table.name,
+                statement.text,
+                statement.revision,
+                told,
+                "Drop it when no release needs it, or build its successor first.",
+            )
             return

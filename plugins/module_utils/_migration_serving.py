@@ -247,7 +247,11 @@ class _Reader:
 
     def _having(self, column: str, scope: Mapping[str, str]) -> list[str]:
         tables = {name for name in scope.values() if name}
-        return [name for name in sorted(tables) if name in self.catalogue.tables and column in self.catalogue.tables[name].columns]
+        return [
+            name
+            for name in sorted(tables)
+            if name in self.catalogue.tables and column in self.catalogue.tables[name].columns
+        ]
 
 
 def _returning(node: Node) -> Any:
@@ -297,7 +301,11 @@ def serving_of(texts: Iterable[str], catalogue: Catalogue, complete: bool) -> Se
         for _, node in parsed:
             use = Use(" ".join(text.split()))
             _Reader(catalogue, use).statement(node, [])
-            if any(name not in catalogue.tables and not name.startswith(("pg_", "information_schema.")) for name in use.tables if not _system(name)):
+            if any(
+                name not in catalogue.tables and not name.startswith(("pg_", "information_schema."))
+                for name in use.tables
+                if not _system(name)
+            ):
                 serving.skipped.append(text)  # of an earlier release: what it names is gone already
                 continue
             _reach(use, catalogue)

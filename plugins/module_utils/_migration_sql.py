@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,8 @@ try:
     from pglast.stream import RawStream
 except ImportError:
     PGLAST_ERROR: str | None = traceback.format_exc()
-    PARSER_VERSION = ()
 else:
     PGLAST_ERROR = None
-    PARSER_VERSION = pglast.get_postgresql_version()
 
 Node = Any
 
@@ -35,9 +34,17 @@ def statements(sql: str) -> list[tuple[str, Node]]:
         raise Unreadable(f"{error.args[0]}{_near(sql, error)}") from error
     data = sql.encode()
     return [
-        (_trimmed(data[one.stmt_location : one.stmt_location + one.stmt_len if one.stmt_len else None].decode()), one.stmt)
+        (
+            _trimmed(_cut(data, one).decode()),
+            one.stmt,
+        )
         for one in raw
     ]
+
+
+def _cut(data: bytes, raw: Any) -> bytes:
+    start = int(raw.stmt_location or 0)
+    return data[start : start + int(raw.stmt_len)] if raw.stmt_len else data[start:]
 
 
 def _near(sql: str, error: Any) -> str:
@@ -152,6 +159,7 @@ def proves_not_null(expression: Node | None) -> set[str]:
     }
 
 
+@functools.lru_cache(maxsize=10_000)
 def check_expression(definition: str) -> Node | None:
     """The expression of a constraint as the catalogue prints it."""
     match = re.match(r"CHECK\s*(\(.*\))", definition, re.DOTALL)
@@ -169,6 +177,18 @@ def normalised(expression: str) -> str:
     text = re.sub(r"cast\((.*?) as [^()]*(?:\([\d,]+\))?\)", r"\1", expression.lower())
     text = re.sub(r"::[a-z_ ]+(\([\d,]+\))?(\[\])?", "", text)
     return re.sub(r"[\s()]+", "", text)
+
+
+@functools.lru_cache(maxsize=10_000)
+def normalised_check(definition: str) -> str:
+    """The expression of a constraint, to be compared with another's."""
+    return normalised(rendered(check_expression(definition)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def columns_not_null(definition: str) -> frozenset[str]:
+    """Columns that a constraint says are not null."""
+    return frozenset(proves_not_null(check_expression(definition)))
 
 
 def numbers(text: str) -> list[int]:

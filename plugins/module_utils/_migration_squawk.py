@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The linter squawk as one more source: it reads text alone, so what it says is confirmed or set aside, never decisive."""
+"""The linter squawk as one more source: it reads text alone, so what it says is borne out or set aside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import bookkeeping
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
     NONE,
     RUN_NOW,
@@ -17,8 +18,12 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Revision,
     Statement,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import Unreadable, is_a, rendered, statements
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import bookkeeping
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
+    Unreadable,
+    is_a,
+    rendered,
+    statements,
+)
 
 # exit code, standard output, standard error
 Run = Callable[[Sequence[str], str], "tuple[int, str, str]"]
@@ -105,7 +110,15 @@ class Squawk:
             configuration = os.path.join(directory, "squawk.toml")
             with open(configuration, "w", encoding="utf-8") as handle:
                 handle.write(_configuration(version, transaction))
-            command = [self._binary, "--config", configuration, "--reporter", "json", "--stdin-filepath", "migration.sql"]
+            command = [
+                self._binary,
+                "--config",
+                configuration,
+                "--reporter",
+                "json",
+                "--stdin-filepath",
+                "migration.sql",
+            ]
             code, out, err = self._run(command, "\n".join(lines) + "\n")
         return [
             Remark(one["rule_name"], one["message"], owners[min(int(one["line"]), len(owners) - 1)])
@@ -161,6 +174,6 @@ def weigh(remarks: Iterable[Remark], findings: Sequence[Finding]) -> Iterator[Fi
         else:
             told += f" Borne out: {agreed.evidence}"
         yield Finding(
-            hazards[0], RUN_NOW, agreed.object if agreed else "", remark.statement.text, remark.statement.revision, told,
-            agreed.remedy if agreed else "", "squawk",
+            hazards[0], RUN_NOW, agreed.object if agreed else "", remark.statement.text, remark.statement.revision,
+            told, agreed.remedy if agreed else "", "squawk",
         )  # fmt: skip

@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, Signalbox contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Applies pending statements to the catalogue, so that each is judged by what those before it left; tells which fail."""
+"""Applies pending statements to the catalogue, so that each is judged by what those before it left."""
 
 from __future__ import annotations
 

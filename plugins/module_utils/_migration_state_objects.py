@@ -8,9 +8,22 @@ import re
 from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import VIEWS, Catalogue, Column, Function, Sequence_, Table
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import (
+    VIEWS,
+    Catalogue,
+    Column,
+    Function,
+    Sequence_,
+    Table,
+)
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_effects import Failures, on
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import bare, is_a, name_of, of_type, rendered
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
+    bare,
+    is_a,
+    name_of,
+    of_type,
+    rendered,
+)
 
 
 def granted(catalogue: Catalogue, kind: str) -> set[tuple[str, str]]:
@@ -227,7 +240,12 @@ def _drop_type(action: Action, catalogue: Catalogue) -> Failures:
             else:
                 yield f"{table.name}.{column.name} is of the type {name}"
                 return
-    if catalogue.enums.pop(name, None) is None and name not in catalogue.domains and catalogue.known and not action.tolerant:
+    if (
+        catalogue.enums.pop(name, None) is None
+        and name not in catalogue.domains
+        and catalogue.known
+        and not action.tolerant
+    ):
         yield f"the gate knows no type {name}"
 
 
@@ -274,7 +292,9 @@ def _subjects(action: Action, catalogue: Catalogue) -> list[Table | Sequence_]:
     if action.more["kind"] not in ("table", "sequence"):
         return []
     if action.more["all"]:
-        known: dict[str, Table | Sequence_] = {**catalogue.tables} if action.more["kind"] == "table" else {**catalogue.sequences}
+        known: dict[str, Table | Sequence_] = (
+            {**catalogue.tables} if action.more["kind"] == "table" else {**catalogue.sequences}
+        )
         return [one for name, one in known.items() if name.startswith(f"{action.name}.")]
     name = catalogue.full(action.name)
     found = catalogue.tables.get(name) or catalogue.sequences.get(name)

@@ -7,10 +7,22 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action, Check, NewColumn
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import VIEWS, Catalogue, Column, Constraint, Index, Table, Trigger
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import (
+    VIEWS,
+    Catalogue,
+    Column,
+    Constraint,
+    Index,
+    Table,
+    Trigger,
+)
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_effects import Failures, on, on_table
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import bare, column_of, is_a
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_state_objects import drop_relation, make_sequence, new_table
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_state_objects import (
+    drop_relation,
+    make_sequence,
+    new_table,
+)
 
 
 def _column_of(new: NewColumn) -> Column:
@@ -56,7 +68,9 @@ def _create_table(action: Action, catalogue: Catalogue) -> Failures:
     table = new_table(catalogue, action.name)
     parent = catalogue.table(action.to) if action.to else None
     if parent is not None:
-        if action.more["default_partition"] and any(one.bound == "DEFAULT" for one in catalogue.partitions(parent.name)):
+        if action.more["default_partition"] and any(
+            one.bound == "DEFAULT" for one in catalogue.partitions(parent.name)
+        ):
             yield f"{parent.name} has a default partition already"
         table.bound = "DEFAULT" if action.more["default_partition"] else "FOR VALUES"
         table.parent, table.columns = parent.name, {name: Column(**vars(one)) for name, one in parent.columns.items()}
@@ -354,4 +368,3 @@ def _update(action: Action, catalogue: Catalogue, table: Table) -> Failures:
 
 for _verb in ("insert", "delete", "truncate", "rewrite", "cluster", "vacuum full", "refresh", "lock table", "owner"):
     on_table(_verb)(lambda action, catalogue, table: iter(()))
-

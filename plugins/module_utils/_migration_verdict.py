@@ -10,7 +10,11 @@ from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_constraints as constraints
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_transaction as transaction
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action, actions_of, bookkeeping
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import (
+    Action,
+    actions_of,
+    bookkeeping,
+)
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue, catalogue_of
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import locks_of
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
@@ -18,7 +22,6 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     EACH,
     HOLD,
     NONE,
-    RUN_NOW,
     UNDETERMINED,
     Finding,
     Report,
@@ -54,6 +57,7 @@ add_rules(*constraints.RULES)
 _NEEDS_SERVING: Mapping[str, int] = {
     "drop column": 26,
     "drop table": 27,
+    "drop schema": 27,
     "rename column": 28,
     "rename table": 29,
     "set schema": 29,
@@ -89,7 +93,9 @@ _NEEDS_SERVING: Mapping[str, int] = {
     "drop type": 30,
     "add column": 4,
 }
-_HARMLESS = frozenset({"harmless", "begin", "commit", "rollback", "set", "create enum", "create schema", "create sequence", "grant"})
+_HARMLESS = frozenset(
+    {"harmless", "begin", "commit", "rollback", "set", "create enum", "create schema", "create sequence", "grant"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,17 +108,26 @@ class Context:
     settings: Settings = dataclasses.field(default_factory=Settings)
 
 
+def _unseen(action: Action) -> bool:
+    """Whether a new column is nothing that an old statement meets: it fills itself and refuses nothing."""
+    new = action.new
+    filled = new is not None and (not new.not_null or new.default is not None)
+    return new is not None and filled and new.type != "json" and not new.constraints
+
+
 class _Run:
     """One way through the pending revisions."""
 
-    def __init__(self, context: Context, mode: str, known: Catalogue | None) -> None:
-        self.settings, self.mode = context.settings, mode
+    def __init__(self, settings: Settings, mode: str, known: Catalogue | None, serving: Serving | None) -> None:
+        self.settings, self.mode, self.serving = settings, mode, serving
         self.start = known or Catalogue(known=False)
         self.now = self.start.copy()
-        self.serving: Serving | None = None
-        if context.serving is not None and known is not None:
-            self.serving = serving_of(context.serving, self.start, context.complete)
-        timeouts = Timeouts({"lock_timeout": self.settings.lock_timeout_seconds, "statement_timeout": self.settings.statement_timeout_seconds})
+        timeouts = Timeouts(
+            {
+                "lock_timeout": self.settings.lock_timeout_seconds,
+                "statement_timeout": self.settings.statement_timeout_seconds,
+            }
+        )
         self.locks = LockRules(self.serving, self.settings, timeouts)
         self.findings: list[Finding] = []
         self.blame: dict[tuple[str, str], tuple[Action, Statement]] = {}
@@ -164,13 +179,17 @@ class _Run:
         inner, blind = plpgsql_statements(rendered(node))
         if blind:
             remedy = "Write the statements out, each by itself; or prove the revision by a rehearsal."
-            self.findings.append(Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, f"it holds {blind}", remedy))
+            self.findings.append(
+                Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, f"it holds {blind}", remedy)
+            )
         for sql, optional in inner:
             try:
                 parsed = statements(sql)
             except Unreadable as error:
                 told = f"a statement in it cannot be read: {error}"
-                self.findings.append(Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, told, "Write it out."))
+                self.findings.append(
+                    Finding(52, UNDETERMINED, "DO", statement.text, statement.revision, told, "Write it out.")
+                )
                 continue
             for _, one in parsed:
                 for action in actions_of(one):
@@ -228,7 +247,12 @@ class _Run:
     def _unknown(self, action: Action, statement: Statement) -> None:
         """Without the catalogue or the statements of the serving release nothing is taken for safe."""
         if not self.start.known:
-            plain = action.verb in ("create table", "create table as") and not action.tolerant and not action.to and not any(one.kind == "f" for one in action.constraints)
+            plain = (
+                action.verb in ("create table", "create table as")
+                and not action.tolerant
+                and not action.to
+                and not any(one.kind == "f" for one in action.constraints)
+            )
             if not (action.verb in _HARMLESS or plain or self._is_new(action)):
                 self._undetermined(action, statement, 53, "the live catalogue is not known")
             return
@@ -239,15 +263,16 @@ class _Run:
             return
         if action.verb == "create index" and not action.more["unique"]:
             return
-        if action.new is not None and self.settings.plan_caching is False and action.new.type != "json" and not action.new.constraints:
-            if not action.new.not_null or action.new.default is not None:
-                return  # old statements do not know it, and it fills itself
+        if action.new is not None and self.settings.plan_caching is False and _unseen(action):
+            return
         what = "not known" if self.serving is None else "not watched long enough to be all"
         self._undetermined(action, statement, hazard, f"the statements of the serving release are {what}")
 
     def _undetermined(self, action: Action, statement: Statement, hazard: int, why: str) -> None:
         remedy = "Let the gate read the live database; or prove the revision by a rehearsal."
-        self.findings.append(Finding(hazard, UNDETERMINED, action.name, statement.text, statement.revision, why, remedy))
+        self.findings.append(
+            Finding(hazard, UNDETERMINED, action.name, statement.text, statement.revision, why, remedy)
+        )
 
     def _remember(self, action: Action, statement: Statement) -> None:
         if action.verb in ("create function", "drop function"):
@@ -273,8 +298,10 @@ class _Run:
     def _commit(self) -> None:
         if self.partial and self.done and self.done[-1] != self.partial[-1]:
             action, statement = self.partial[0]
-            told = "it is committed in the middle of its revision: when a later statement fails, the revision can neither go on nor be run again"
-            remedy = "Put what needs autocommit into a revision of its own, or make each statement repeatable (IF NOT EXISTS)."
+            told = "committed in the middle of its revision: once a later statement fails, that can not be run again"
+            remedy = (
+                "Give what needs autocommit a revision of its own, or make each statement repeatable (IF NOT EXISTS)."
+            )
             self.findings.append(Finding(46, HOLD, action.name, statement.text, statement.revision, told, remedy))
             self.partial = []
         self.in_transaction = False
@@ -293,25 +320,30 @@ def judge(revisions: Sequence[Revision], context: Context, others: Iterable[Find
     """The verdict on a pending set; `others` are findings of other sources, such as the tree of revisions."""
     known = catalogue_of(context.catalogue) if context.catalogue is not None else None
     modes = [context.settings.transaction] if context.settings.transaction else [ALL, EACH, NONE]
-    ways = [in_order(_Run(context, mode, known).run(revisions)) for mode in modes]
-    findings = list(others)
-    verdicts = {worst(one.verdict for one in way) for way in ways}
-    if len(verdicts) > 1:
+    serving = None
+    if known is not None and context.serving is not None:
+        serving = serving_of(dict.fromkeys(context.serving), known, context.complete)
+    ways = [in_order(_Run(context.settings, mode, known, serving).run(revisions)) for mode in modes]
+    findings = [one for way in ways for one in way]
+    if len({worst(one.verdict for one in way) for way in ways}) > 1:
+        # What only one way holds back is a doubt.
+        findings = [dataclasses.replace(one, verdict=UNDETERMINED) if one.verdict == HOLD else one for one in findings]
         told = "whether the revisions share a transaction is not known, and it matters"
-        findings.append(Finding(42, UNDETERMINED, "", "", "", told, "Say how the migration tool runs its transactions."))
-        best = worst([min(verdicts, key=(RUN_NOW, UNDETERMINED, HOLD).index)])
-        findings += [one if best == HOLD else dataclasses.replace(one, verdict=min(one.verdict, UNDETERMINED, key=(RUN_NOW, UNDETERMINED, HOLD).index)) for way in ways for one in way]
-    else:
-        findings += [one for way in ways for one in way]
-    findings = in_order(findings)
+        remedy = "Say how the migration tool runs its transactions."
+        findings.append(Finding(42, UNDETERMINED, "the set", "", "", told, remedy))
+    findings = in_order([*others, *findings])
     by_revision = {one.id: worst(found.verdict for found in findings if found.revision == one.id) for one in revisions}
-    return Report(worst(one.verdict for one in findings), by_revision, findings, covered=_covered(context, known))
+    return Report(
+        worst(one.verdict for one in findings),
+        by_revision,
+        findings,
+        covered=_covered(context, known is not None, serving),
+    )
 
 
-def _covered(context: Context, known: Catalogue | None) -> dict[str, Any]:
-    if known is None or context.serving is None:
-        return {"catalogue": known is not None, "statements": None, "complete": False}
-    serving = serving_of(context.serving, known, context.complete)
+def _covered(context: Context, known: bool, serving: Serving | None) -> dict[str, Any]:
+    if serving is None:
+        return {"catalogue": known, "statements": None, "complete": False}
     return {
         "catalogue": True,
         "statements": len(serving.uses),

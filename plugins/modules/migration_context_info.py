@@ -8,12 +8,12 @@ DOCUMENTATION = r"""
 module: migration_context_info
 short_description: Read from a live database what M(signalbox.platform.migration_gate) has to know
 description:
-  - Reads the catalogue (tables, columns, constraints, indexes, views, triggers, functions, sequences, grants, sizes), the
-    revision that Alembic has noted, and the statements that the app's own logins ran, from C(pg_stat_statements).
+  - Reads the catalogue (tables, columns, constraints, indexes, views, triggers, functions, sequences, grants, sizes),
+    the revision that Alembic has noted, and the statements that the app's own logins ran, from C(pg_stat_statements).
   - Statements are normalised, with C($1) where a value was. No row of a table leaves the database but the revision, and
     of the planner's statistics only the share of NULL.
-  - Reads in one read-only transaction, as the predefined roles C(pg_read_all_data) and C(pg_read_all_stats), which cannot
-    write.
+  - Reads in one read-only transaction, as the predefined roles C(pg_read_all_data) and C(pg_read_all_stats), which
+    cannot write.
 version_added: "0.1.0"
 author: [Signalbox contributors (@signalbox)]
 attributes:
@@ -44,7 +44,7 @@ options:
     default: 5432
 requirements:
   - psycopg2
-  - PostgreSQL 14 or newer; on an older server the whole of it is read as the server's own user, in a read-only transaction
+  - PostgreSQL 14 or newer; an older server is read as its own user, in a read-only transaction
 seealso:
   - module: signalbox.platform.migration_gate
 """
@@ -67,7 +67,7 @@ context:
   contains:
     catalogue: {description: The structure of the database., type: dict}
     live: {description: Revisions that the database is at; empty before the first., type: list}
-    settings: {description: "What the owner's sessions are given, of C(lock_timeout) and C(statement_timeout).", type: dict}
+    settings: {description: "C(lock_timeout) and C(statement_timeout) of the owner's sessions.", type: dict}
     statements: {description: "Texts of statements; null without C(pg_stat_statements).", type: list}
     observed_seconds: {description: How long statements have been counted., type: int}
     forgotten: {description: How many statements were forgotten because there were too many., type: int}

@@ -8,15 +8,15 @@ DOCUMENTATION = r"""
 module: migration_gate
 short_description: Judge whether pending migrations may run while the present release serves
 description:
-  - Answers one question. Does any statement of the release now serving change its outcome, or wait longer than it may, when
-    the pending revisions run?
-  - The verdict is V(run-now), V(hold) or V(undetermined), on each revision and on the set, joined as the migration tool will
-    run it. What cannot be decided never passes.
-  - Reads SQL with PostgreSQL's own grammar and applies it in thought to the live catalogue, one statement after the other.
-    At each commit it compares what every statement of the serving release would do before and after.
+  - Answers one question. Does any statement of the release now serving change its outcome, or wait longer than it may,
+    when the pending revisions run?
+  - The verdict is V(run-now), V(hold) or V(undetermined), on each revision and on the set, joined as the migration tool
+    will run it. What cannot be decided never passes.
+  - Reads SQL with PostgreSQL's own grammar and applies it in thought to the live catalogue, statement by statement. At
+    each commit it compares what every statement of the serving release would do before and after.
   - The linter squawk is asked too. It sees text alone, so its remarks are confirmed or set aside and decide nothing.
-  - Runs on the control node over what other modules gathered. Touches no host and no database. C(docs/migrations.md) has
-    the table of hazards, and what the gate cannot know.
+  - Runs on the control node over what other modules gathered. Touches no host and no database. C(docs/migrations.md)
+    has the table of hazards, and what the gate cannot know.
 version_added: "0.1.0"
 author: [Signalbox contributors (@signalbox)]
 attributes:
@@ -50,7 +50,7 @@ options:
       - Without it hardly anything but a new table passes.
     type: dict
   models_output:
-    description: What the same program printed in the serving release's image; its mapped tables complete the statements.
+    description: What the same program printed in the serving release's image; mapped tables complete the statements.
     type: str
   transaction:
     description:
@@ -161,9 +161,9 @@ report:
     deferred: {description: Revisions that are left for later., type: list}
     findings:
       description: >-
-        What was found, the deciding ones first, each with C(hazard) (its number in docs/migrations.md), C(title), C(kind)
-        (C(blue-green), C(lock), C(transaction), C(data) or C(process)), C(verdict), C(object), C(revision), C(statement),
-        C(evidence), C(remedy) and C(source).
+        What was found, the deciding ones first, each with C(hazard) (its number in docs/migrations.md), C(title),
+        C(kind) (C(blue-green), C(lock), C(transaction), C(data) or C(process)), C(verdict), C(object), C(revision),
+        C(statement), C(evidence), C(remedy) and C(source).
       type: list
     notes: {description: What could not be covered., type: list}
     covered: {description: What the verdict rests on., type: dict}

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Precision and recall on the labelled migrations: the gate with all it may know, with parts withheld, squawk alone, twins.
+"""Precision and recall on the labelled migrations: the gate with all it may know, with parts withheld, squawk, twins.
 
-A case counts as flagged when its verdict is not run-now. Precision: how many of the flagged are labelled so. Recall: how
-many that are not labelled run-now are flagged, and as hold where the label is hold.
+score.py [squawk]     the linter's program, where it is not beside the running Python
+
+A case is flagged when its verdict is not run-now. Precision: how many of the flagged are labelled so. Recall: how many
+that are not labelled run-now are flagged, and as hold where the label is hold.
 """
 
 from __future__ import annotations
@@ -133,10 +135,13 @@ def main(arguments: list[str]) -> int:
         print(f"  {name}: {answers[name]}")
     for name, parts in WITHHELD.items():
         print(line(f"static, without {name}", gate(parts)[0]))
-    binary = next((one for one in (Path(sys.executable).with_name("squawk"), *map(Path, arguments)) if one.is_file()), None)
+    binary = next(
+        (one for one in (Path(sys.executable).with_name("squawk"), *map(Path, arguments)) if one.is_file()), None
+    )
     print(line("squawk alone", squawk_alone(str(binary))) if binary else "squawk alone: not installed")
     whole, groups, wrong = twins(answers)
-    print(f"twins: {whole} of {groups} groups right ({whole / groups:.3f}){' wrong: ' + ', '.join(wrong) if wrong else ''}")
+    told = f" wrong: {', '.join(wrong)}" if wrong else ""
+    print(f"twins: {whole} of {groups} groups right ({whole / groups:.3f}){told}")
     return 0
 
 

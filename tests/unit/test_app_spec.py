@@ -391,6 +391,7 @@ SHAPE: dict[str, Any] = {
         "heads": list,
         "upgrade": list,
         "downgrade": list,
+        "plan": list,
         "timeout_seconds": int,
         "lock_timeout_seconds": int,
     },

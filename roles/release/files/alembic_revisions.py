@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Lists the Alembic revisions of an app's image. Run by the image's own Python, in its working directory.
 
-Needs Alembic and nothing else, writes no file and opens no connection: SQL is rendered offline, each revision by itself.
-SIGNALBOX_LIVE holds the revisions that the database is at, as JSON; what came before is listed without text. The answer is
-one compressed line, so that nothing that env.py prints beside it does harm, and large trees fit.
+Needs Alembic and nothing else, writes no file and opens no connection: SQL is rendered offline, one revision at a time.
+SIGNALBOX_LIVE holds the revisions that the database is at, as JSON; what came before is listed without text. The answer
+is one compressed line, so that nothing that env.py prints beside it does harm, and large trees fit.
 """
 
 from __future__ import annotations
