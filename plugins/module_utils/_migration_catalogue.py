@@ -23,6 +23,8 @@ class Column:
     identity: bool = False
     generated: bool = False
     null_fraction: float | None = None
+    # What it was called when the migration began; empty for what the migration made.
+    origin: str = ""
 
     @property
     def fills_itself(self) -> bool:
@@ -81,6 +83,7 @@ class Table:
     indexes: dict[str, Index] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     grants: set[tuple[str, str]] = field(default_factory=set)
+    origin: str = ""
 
     def unique_keys(self) -> Iterator[tuple[str, ...]]:
         """Columns that are unique for all rows."""
@@ -119,6 +122,7 @@ class Catalogue:
     enums: dict[str, list[str]] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
     new_enums: set[str] = field(default_factory=set)
+    renamed_types: dict[str, str] = field(default_factory=dict)
     schemas: set[str] = field(default_factory=lambda: {"public"})
     volatile: frozenset[str] = frozenset()
     default_grants: tuple[tuple[str, str, str, str], ...] = ()
@@ -139,6 +143,10 @@ class Catalogue:
 
     def table(self, name: str) -> Table | None:
         return self.tables.get(self.full(name))
+
+    def type_before(self, name: str) -> str:
+        """A type by the name that it had when the migration began."""
+        return self.renamed_types.get(name, name)
 
     def owner_of_index(self, name: str) -> Table | None:
         bare = name.rpartition(".")[2]
@@ -216,6 +224,7 @@ def _table(row: Mapping[str, Any]) -> Table:
                 one["identity"],
                 one["generated"],
                 one["null_fraction"],
+                one["name"],
             )
             for one in row["columns"] or ()
         },
@@ -242,6 +251,7 @@ def _table(row: Mapping[str, Any]) -> Table:
             for one in row["triggers"] or ()
         },
         grants=_pairs(row["grants"]),
+        origin=_named(row),
     )
 
 

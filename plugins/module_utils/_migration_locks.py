@@ -5,12 +5,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_types as types
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action, Check, NewColumn
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue, Table
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_lock_modes import (
+    ACCESS_EXCLUSIVE,
+    ACCESS_SHARE,
+    BRIEF,
+    EXCLUSIVE,
+    FOREVER,
+    GONE,
+    ROW_EXCLUSIVE,
+    ROWS,
+    SHARE,
+    SHARE_ROW,
+    SHARE_UPDATE,
+    WHOLE,
+    Lock,
+)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rows import bounded
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
     bare,
     check_expression,
@@ -25,37 +39,6 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     proves_not_null,
     rendered,
 )
-
-# PostgreSQL's table locks by strength.
-ACCESS_SHARE, ROW_EXCLUSIVE, SHARE_UPDATE, SHARE, SHARE_ROW, EXCLUSIVE, ACCESS_EXCLUSIVE = 1, 3, 4, 5, 6, 7, 8
-ROWS = -1  # no table lock that matters, but locks on the rows that are written
-GONE = -2  # the same, and the rows are missed by whoever reads them
-MODES = {
-    1: "ACCESS SHARE",
-    3: "ROW EXCLUSIVE",
-    4: "SHARE UPDATE EXCLUSIVE",
-    5: "SHARE",
-    6: "SHARE ROW EXCLUSIVE",
-    7: "EXCLUSIVE",
-    8: "ACCESS EXCLUSIVE",
-    ROWS: "locks on its rows",
-    GONE: "rows go",
-}
-BRIEF, WHOLE, FOREVER = "brief", "whole table", "without an end"
-
-
-@dataclass(frozen=True)
-class Lock:
-    """A lock and the work done under it. The size of `worked` decides how long that takes."""
-
-    table: str
-    mode: int
-    work: str = BRIEF
-    hazard: int = 47
-    why: str = ""
-    remedy: str = ""
-    worked: tuple[str, ...] = ()
-
 
 _CONCURRENT = "Build it CONCURRENTLY, in a revision of its own, inside op.get_context().autocommit_block()."
 _VALIDATE = "Add it NOT VALID, and VALIDATE it in a later revision of its own transaction."
@@ -308,55 +291,6 @@ def _lock_table(action: Action, table: Table, catalogue: Catalogue) -> Iterator[
     yield Lock(
         table.name, int(action.more["mode"]), BRIEF, 49, "LOCK TABLE", "Leave the lock to the statements that need it."
     )
-
-
-# A batch of this size is over before anybody waits for its rows.
-_BATCH_ROWS = 10_000
-
-
-def _limited(select: Any) -> bool:
-    limit: Any = getattr(select, "limitCount", None)
-    return bool(is_a(limit, "A_Const") and is_a(limit.val, "Integer") and limit.val.ival <= _BATCH_ROWS)
-
-
-def _limited_sources(node: Any) -> set[str]:
-    """Names under which a statement joins a query with a LIMIT."""
-    queries = {str(one.ctename) for one in of_type(node.withClause, "CommonTableExpr") if _limited(one.ctequery)}
-    sources = getattr(node, "usingClause", None) or getattr(node, "fromClause", None) or ()
-    names = {
-        str(one.alias.aliasname if one.alias else one.relname)
-        for one in sources
-        if is_a(one, "RangeVar") and str(one.relname) in queries
-    }
-    return names | {
-        str(one.alias.aliasname) for one in sources if is_a(one, "RangeSubselect") and _limited(one.subquery)
-    }
-
-
-def bounded(table: Table, node: Any) -> bool:
-    """Whether a statement picks rows by a key: constants for its columns, a range of it, or a batch with a LIMIT."""
-    fixed: set[str] = set()
-    ranges: set[str] = set()
-    batches = _limited_sources(node)
-    for part in conjuncts(node.whereClause):
-        if is_a(part, "SubLink") and is_a(part.testexpr, "ColumnRef") and _limited(part.subselect):
-            fixed.add(column_of(part.testexpr)[1])
-        if is_a(part, "A_Expr") and part.kind.name == "AEXPR_OP" and name_of(part.name) == "=":
-            sides = [column_of(one) for one in (part.lexpr, part.rexpr) if is_a(one, "ColumnRef")]
-            if len(sides) == 2 and {qualifier for qualifier, _ in sides} & batches:
-                fixed |= {column for qualifier, column in sides if qualifier not in batches}
-        if (
-            is_a(part, "A_Expr")
-            and is_a(part.lexpr, "ColumnRef")
-            and not any(of_type(part.rexpr, "ColumnRef", "SubLink"))
-        ):
-            column = column_of(part.lexpr)[1]
-            kind, operator = part.kind.name, name_of(part.name)
-            if kind in ("AEXPR_IN", "AEXPR_OP_ANY", "AEXPR_OP") and operator == "=":
-                fixed.add(column)
-            elif kind == "AEXPR_BETWEEN":
-                ranges.add(column)
-    return any(set(key) <= fixed or set(key) <= (fixed | ranges) for key in table.unique_keys() if key)
 
 
 def _write_rows(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:

@@ -22,12 +22,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Settings,
     Statement,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import (
-    INSERT,
-    Serving,
-    Use,
-    Write,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_uses import INSERT, Serving, Use, Write
 
 Blame = Mapping[tuple[str, str], tuple[Action, Statement]]
 _LATER = "Do it in the release after this one, when no slot serves a release that uses it (contract)."
@@ -73,7 +68,11 @@ def _both(now: Comparison, name: str) -> tuple[Table | None, Table | None]:
 def _relations(now: Comparison, use: Use) -> Iterator[Finding]:
     for name in sorted(use.tables):
         old, new = _both(now, name)
-        if old is None or new is not None:
+        if old is None or (new is not None and (new.kind in VIEWS or new.origin == old.origin)):
+            continue
+        if new is not None:
+            told = "it needs a table of which another took the name, with other rows"
+            yield now.finding(27, HOLD, (name, ""), use, told, _LATER)
             continue
         verb = now.action(name)[0].verb
         hazard = 29 if verb in ("rename table", "set schema") else 35 if old.kind in "vm" else 27
@@ -105,7 +104,12 @@ def _columns(now: Comparison, use: Use) -> Iterator[Finding]:
                 hazard, HOLD, (name, column), use, "it uses a column that is no longer there", remedy + _LATER
             )
         else:
-            yield from _type(now, use, name, old.columns[column], new.columns[column])
+            was, is_now = old.columns[column], new.columns[column]
+            if is_now.origin != was.origin and new.kind not in VIEWS and new.origin == old.origin:
+                hazard = 28 if is_now.origin else 26
+                told = "it uses a column of which another took the name, with other values"
+                yield now.finding(hazard, HOLD, (name, column), use, told, _LATER)
+            yield from _type(now, use, name, was, is_now)
 
 
 def _columns_of(catalogue: Catalogue, name: str) -> list[str]:
@@ -115,7 +119,7 @@ def _columns_of(catalogue: Catalogue, name: str) -> list[str]:
 def _type(now: Comparison, use: Use, name: str, old: Column, new: Column) -> Iterator[Finding]:
     action = now.action(name, old.name)[0]
     converts = action.verb == "alter type" and bool(action.more.get("converts"))
-    if old.type == new.type and not converts:
+    if old.type in (new.type, now.after.type_before(new.type)) and not converts:
         return
     change = types.change(old.type, new.type, converts, now.after.version, now.after.timezone)
     told = f"{old.type} becomes {new.type}"
@@ -280,6 +284,14 @@ def _functions(now: Comparison, use: Use) -> Iterator[Finding]:
         yield Finding(35, verdict, name, statement.text, statement.revision, told, remedy)
 
 
+def _types(now: Comparison, use: Use) -> Iterator[Finding]:
+    for name in sorted(use.types):
+        if name in {*now.before.enums, *now.before.domains} - {*now.after.enums, *now.after.domains}:
+            statement = now.blame.get((f"type {name}", ""), _NOTHING)[1]
+            told = f"it casts to the type {name}, which is no longer there: {use.text[:160]}"
+            yield Finding(30, HOLD, name, statement.text, statement.revision, told, _LATER)
+
+
 def _enums(now: Comparison, use: Use) -> Iterator[Finding]:
     for name, old in now.before.enums.items():
         new = now.after.enums.get(name, old)
@@ -319,7 +331,7 @@ def _of_type(now: Comparison, places: set[tuple[str, str]], name: str) -> bool:
 
 
 # Filled by _migration_rules_constraints, which has the rules about keys and checks.
-_RULES: list[Rule] = [_relations, _columns, _stars, _inserts, _not_null, _rights, _triggers, _functions, _enums]
+_RULES: list[Rule] = [_relations, _columns, _stars, _inserts, _not_null, _rights, _triggers, _functions, _types, _enums]
 
 
 def add_rules(*rules: Rule) -> None:

@@ -11,7 +11,6 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_cata
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import proved_not_null
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import HOLD, UNDETERMINED, Finding
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_blue_green import Comparison
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import DELETE, INSERT, Use, Write
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
     Unreadable,
     check_expression,
@@ -22,6 +21,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql 
     rendered,
     statements,
 )
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_uses import DELETE, INSERT, Use, Write
 
 _LATER = "Do it in the release after this one, when no slot serves a release that needs it (contract)."
 _UNKNOWN_VALUES = "the values that it writes are not known"
@@ -218,7 +218,7 @@ def _parts(definition: str) -> tuple[list[str], str]:
     node = statements(definition)[0][1]
     targets = [_plain(rendered(one)) for one in node.targetList or ()]
     node.targetList = None
-    return targets, _plain(rendered(node))
+    return targets, _plain(re.sub(r"\bAS \w+\b(?![()])", "", rendered(node)))
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import (
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_lock_modes import (
     BRIEF,
     FOREVER,
     GONE,
@@ -25,12 +25,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Settings,
     Statement,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import (
-    DELETE,
-    INSERT,
-    UPDATE,
-    Serving,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_uses import DELETE, INSERT, UPDATE, Serving
 
 SMALL, LARGE, UNKNOWN = "small", "large", "unknown"
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}

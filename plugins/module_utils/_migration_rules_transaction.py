@@ -15,9 +15,9 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Settings,
     Statement,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import INSERT, READ, Serving
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import bare, functions_in, of_type
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_state_objects import fed_by
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_uses import INSERT, READ, Serving
 
 _AUTOCOMMIT = "Give it a revision of its own, inside op.get_context().autocommit_block()."
 # Run again after a commit in their middle, these fail; with IF [NOT] EXISTS they do not.
@@ -91,7 +91,7 @@ def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> It
                     told,
                     "Write out what it does, or prove it by a rehearsal.",
                 )
-    known = action.verb not in ("other", "alter other", "drop other", "drop extension", "default privileges")
+    known = action.verb not in ("other", "alter other", "drop other", "drop extension")
     if known or action.name in _KNOWN_OTHER:
         return
     told = f"{action.name or action.verb}: the gate does not know what it does to old statements"
@@ -99,8 +99,9 @@ def unreadable(action: Action, statement: Statement, catalogue: Catalogue) -> It
 
 
 def truncated(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
-    """TRUNCATE of what the serving release uses."""
-    if action.verb != "truncate":
+    """TRUNCATE of what the serving release uses, or DELETE of all its rows."""
+    everything = action.verb == "delete" and action.node.whereClause is None
+    if action.verb != "truncate" and not everything:
         return
     names = [catalogue.full(action.name)]
     for name in names:
@@ -112,25 +113,25 @@ def truncated(action: Action, statement: Statement, catalogue: Catalogue, servin
         if use is not None:
             told = f"all rows of {name} go, and the release uses them: {use.text[:160]}"
             remedy = "Delete in batches what is no longer wanted, or do it in the release after this one."
-            yield Finding(44, HOLD, name, statement.text, statement.revision, told, remedy)
+            yield Finding(43 if everything else 44, HOLD, name, statement.text, statement.revision, told, remedy)
             return
 
 
 def detached(action: Action, statement: Statement, catalogue: Catalogue, serving: Serving) -> Iterator[Finding]:
     """A partition whose rows the release reads, or into which it writes."""
-    if action.verb != "detach partition":
+    part = catalogue.table(action.to if action.verb == "detach partition" else action.name)
+    if action.verb not in ("detach partition", "drop table") or part is None or not part.parent:
         return
-    name = catalogue.full(action.name)
+    name, hazard = part.parent, 16 if action.verb == "detach partition" else 27
     default = any(one.bound == "DEFAULT" for one in catalogue.partitions(name))
     for use, kinds in serving.touching(name):
         if READ in kinds or not default:
-            told = f"the rows of {action.to} are gone for it: {use.text[:160]}"
+            told = f"the rows of {part.name} are gone for it: {use.text[:160]}"
             if READ not in kinds:
-                told = f"rows for the range of {action.to} are refused: {use.text[:160]}"
+                told = f"rows for the range of {part.name} are refused: {use.text[:160]}"
             verdict = HOLD if READ in kinds else UNDETERMINED
-            yield Finding(
-                16, verdict, name, statement.text, statement.revision, told, "Detach when no release reads those rows."
-            )
+            remedy = "Do it when no release needs those rows."
+            yield Finding(hazard, verdict, name, statement.text, statement.revision, told, remedy)
             return
 
 
@@ -150,7 +151,10 @@ def sequences(action: Action, statement: Statement, catalogue: Catalogue, servin
     elif action.verb == "select" and "setval" in functions_in(action.node):
         texts = [str(one.val.sval) for one in of_type(action.node, "A_Const") if hasattr(one.val, "sval")]
         names = [catalogue.full(text) for text in texts if catalogue.full(text) in catalogue.sequences]
+    elif action.verb in ("drop sequence", "rename sequence"):
+        yield from _asked_by_name(catalogue.full(action.name), statement, serving)
     for name in names:
+        yield from _asked_by_name(name, statement, serving)
         sequence = catalogue.sequences.get(name)
         owned = [tuple(sequence.owned_by.rsplit(".", 1))] if sequence is not None and sequence.owned_by else []
         for table, column in owned + [(one.name, key.name) for one, key in fed_by(name, catalogue)]:
@@ -160,6 +164,16 @@ def sequences(action: Action, statement: Statement, catalogue: Catalogue, servin
                     remedy = "Set a sequence only forward, by more than the inserts in flight; widen both first."
                     yield Finding(41, HOLD, name, statement.text, statement.revision, told, remedy)
                     return
+
+
+def _asked_by_name(name: str, statement: Statement, serving: Serving) -> Iterator[Finding]:
+    """A serving statement that calls nextval() itself; of which sequence, its normalised text may not say."""
+    for use in serving.uses:
+        if use.sequences & {name, ""}:
+            verdict = HOLD if name in use.sequences else UNDETERMINED
+            told = f"it asks {'it' if verdict == HOLD else 'a sequence'} by name: {use.text[:160]}"
+            yield Finding(41, verdict, name, statement.text, statement.revision, told, "Leave the sequence as it is.")
+            return
 
 
 def rights(

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import bookkeeping
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
     NONE,
     RUN_NOW,
@@ -18,6 +17,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Revision,
     Statement,
 )
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_readers import bookkeeping
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
     Unreadable,
     is_a,

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-# These two fill the tables of effects.
+# These fill the tables of effects.
+from ansible_collections.signalbox.platform.plugins.module_utils import _migration_state_constraints as _constraints
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_state_objects as _objects
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_state_tables as _tables
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
@@ -12,7 +13,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_cata
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_effects import EFFECTS, TABLE_EFFECTS
 
 __all__ = ["apply"]
-_FILLED = (_objects, _tables)
+_FILLED = (_constraints, _objects, _tables)
 
 
 def apply(action: Action, catalogue: Catalogue) -> list[str]:

@@ -254,12 +254,21 @@ def _rename_type(action: Action, catalogue: Catalogue) -> Failures:
     old = bare(action.name)
     if old in catalogue.enums:
         catalogue.enums[action.to] = catalogue.enums.pop(old)
+    catalogue.renamed_types[action.to] = catalogue.type_before(old)
     if old in catalogue.new_enums:
         catalogue.new_enums.add(action.to)
     for table in catalogue.tables.values():
         for column in table.columns.values():
             if bare(column.type) == old:
                 column.type = action.to
+    yield from ()
+
+
+@on("default privileges")
+def _default_privileges(action: Action, catalogue: Catalogue) -> Failures:
+    # What is granted by default from now on is not worked out; what is taken away counts as all.
+    if not action.node.action.is_grant:
+        catalogue.default_grants = ()
     yield from ()
 
 

@@ -10,11 +10,7 @@ from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_constraints as constraints
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rules_transaction as transaction
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import (
-    Action,
-    actions_of,
-    bookkeeping,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_actions import Action
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_catalogue import Catalogue, catalogue_of
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_locks import locks_of
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import (
@@ -31,71 +27,29 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     in_order,
     worst,
 )
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_readers import actions_of, bookkeeping
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_blue_green import (
     Comparison,
     add_rules,
     compare,
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_lock import LockRules, Timeouts
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import Serving, serving_of
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rules_unknown import unknown
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_serving import serving_of
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import (
     Node,
     Unreadable,
     bare,
     configured,
-    functions_in,
     is_a,
     plpgsql_statements,
     rendered,
     statements,
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_state import apply
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_uses import Serving
 
 add_rules(*constraints.RULES)
-
-# Changes that a statement of the serving release may depend on: without all of its statements nobody knows.
-_NEEDS_SERVING: Mapping[str, int] = {
-    "drop column": 26,
-    "drop table": 27,
-    "drop schema": 27,
-    "rename column": 28,
-    "rename table": 29,
-    "set schema": 29,
-    "alter type": 3,
-    "set not null": 11,
-    "drop not null": 12,
-    "set default": 34,
-    "drop default": 33,
-    "add constraint": 11,
-    "drop constraint": 40,
-    "rename constraint": 40,
-    "drop index": 15,
-    "create index": 22,
-    "drop view": 35,
-    "drop function": 35,
-    "create function": 35,
-    "create view": 35,
-    "revoke": 37,
-    "enable row security": 37,
-    "create policy": 37,
-    "owner": 37,
-    "create trigger": 38,
-    "drop trigger": 39,
-    "disable trigger": 39,
-    "rename value": 30,
-    "add value": 31,
-    "truncate": 44,
-    "update": 43,
-    "delete": 43,
-    "alter sequence": 41,
-    "drop sequence": 41,
-    "detach partition": 16,
-    "drop type": 30,
-    "add column": 4,
-}
-_HARMLESS = frozenset(
-    {"harmless", "begin", "commit", "rollback", "set", "create enum", "create schema", "create sequence", "grant"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,13 +60,6 @@ class Context:
     serving: Sequence[str] | None = None
     complete: bool = True
     settings: Settings = dataclasses.field(default_factory=Settings)
-
-
-def _unseen(action: Action) -> bool:
-    """Whether a new column is nothing that an old statement meets: it fills itself and refuses nothing."""
-    new = action.new
-    filled = new is not None and (not new.not_null or new.default is not None)
-    return new is not None and filled and new.type != "json" and not new.constraints
 
 
 class _Run:
@@ -206,7 +153,7 @@ class _Run:
             for name, value in configured(action.node):
                 self.locks.timeouts.set(name, value, False, False)
         self._judge(action, statement)
-        self._unknown(action, statement)
+        self.findings += unknown(action, statement, self.now, self.serving, self.settings)
         self._remember(action, statement)
         for failure in apply(action, self.now):
             told = f"it fails: {failure}"
@@ -232,52 +179,10 @@ class _Run:
             found += transaction.rights(action, statement, self.now, self.serving, self.settings)
             found += transaction.lost_speed(action, statement, self.now, self.serving, self.settings)
 
-    def _is_new(self, action: Action) -> bool:
-        """Whether only this migration knows the object."""
-        if action.verb in ("create function", "create view") and not action.more.get("replace"):
-            return True
-        if action.verb in ("add value", "rename value", "drop type"):
-            return bare(action.name) in self.now.new_enums
-        if action.verb == "drop index":
-            table = self.now.owner_of_index(action.name)
-            return table is not None and (table.new or table.indexes[bare(action.name)].revision_made)
-        table = self.now.table(action.name)
-        return table is not None and table.new
-
-    def _unknown(self, action: Action, statement: Statement) -> None:
-        """Without the catalogue or the statements of the serving release nothing is taken for safe."""
-        if not self.start.known:
-            plain = (
-                action.verb in ("create table", "create table as")
-                and not action.tolerant
-                and not action.to
-                and not any(one.kind == "f" for one in action.constraints)
-            )
-            if not (action.verb in _HARMLESS or plain or self._is_new(action)):
-                self._undetermined(action, statement, 53, "the live catalogue is not known")
-            return
-        hazard = _NEEDS_SERVING.get(action.verb)
-        if action.verb == "select" and "setval" in functions_in(action.node):
-            hazard = 41
-        if hazard is None or self._is_new(action) or (self.serving is not None and self.serving.complete):
-            return
-        if action.verb == "create index" and not action.more["unique"]:
-            return
-        if action.new is not None and self.settings.plan_caching is False and _unseen(action):
-            return
-        what = "not known" if self.serving is None else "not watched long enough to be all"
-        self._undetermined(action, statement, hazard, f"the statements of the serving release are {what}")
-
-    def _undetermined(self, action: Action, statement: Statement, hazard: int, why: str) -> None:
-        remedy = "Let the gate read the live database; or prove the revision by a rehearsal."
-        self.findings.append(
-            Finding(hazard, UNDETERMINED, action.name, statement.text, statement.revision, why, remedy)
-        )
-
     def _remember(self, action: Action, statement: Statement) -> None:
         if action.verb in ("create function", "drop function"):
             self.blame[(f"function {bare(action.name)}", "")] = (action, statement)
-        if action.verb in ("add value", "rename value"):
+        if action.verb in ("add value", "rename value", "rename type", "drop type"):
             self.blame[(f"type {bare(action.name)}", "")] = (action, statement)
         table = self.now.owner_of_index(action.name) if action.verb == "drop index" else None
         name = table.name if table else self.now.full(action.name)
