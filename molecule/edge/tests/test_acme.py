@@ -96,7 +96,7 @@ def test_a_renewal_changes_what_is_served_and_touches_no_connection(host, trusti
         host.check_output(RENEW)
         renewed = serial(host, trusting)
         content = b""
-        while not content.endswith(b"0\r\n\r\n"):
+        while not content.endswith(b"\r\n0\r\n\r\n"):
             data = connection.recv(65536)
             assert data, "the stream was cut"
             content += data
