@@ -71,7 +71,12 @@ def _password_problems(names: set[str], passwords: Mapping[str, str]) -> Iterato
             yield f"redis_passwords.{name}: has fewer than {PASSWORD_MINIMUM} characters; generate a longer one"
 
 
-def _memory_problems(memory: int, total: int) -> Iterator[str]:
+def _memory_problems(memory: int, total: int, most: int) -> Iterator[str]:
+    if most < memory * 3 // 2:
+        yield (
+            f"redis_memory_max_bytes: is {most // 1048576} MB for the service, and data may take "
+            f"{memory // 1048576} MB: give half as much again at least, for connections and saving, or 0 for what suits"
+        )
     if memory < MEMORY_MINIMUM_BYTES:
         yield (
             f"Redis was given {memory // 1048576} MB of memory, and needs {MEMORY_MINIMUM_BYTES // 1048576} MB: "
@@ -99,5 +104,9 @@ def input_problems(inputs: Mapping[str, Any]) -> list[str]:
         for name in sorted(inputs["settings"])
         if name.lower() in RESERVED
     )
-    found.extend(_memory_problems(int(inputs["memory_bytes"]), int(inputs["memory_total_megabytes"])))
+    found.extend(
+        _memory_problems(
+            int(inputs["memory_bytes"]), int(inputs["memory_total_megabytes"]), int(inputs["memory_max_bytes"])
+        )
+    )
     return found

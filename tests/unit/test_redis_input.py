@@ -19,6 +19,7 @@ INPUTS: dict[str, Any] = {
     "listen_addresses": ["10.0.0.5"],
     "public_listen_allowed": False,
     "memory_bytes": 2**30,
+    "memory_max_bytes": 2**31,
     "memory_total_megabytes": 4096,
 }
 
@@ -43,6 +44,7 @@ def test_good_inputs() -> None:
         ({"settings": {"Requirepass": "x"}}, "redis_settings.Requirepass: has an input of its own"),
         ({"listen_addresses": ["0.0.0.0"]}, "redis_listen_addresses: '0.0.0.0' means every address"),
         ({"memory_bytes": 1024}, "and needs 32 MB"),
+        ({"memory_max_bytes": 2**30}, "redis_memory_max_bytes: is 1024 MB for the service"),
         ({"memory_bytes": 2**32}, "saving may need as much again"),
     ],
 )

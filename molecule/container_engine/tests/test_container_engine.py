@@ -17,6 +17,7 @@ testinfra_hosts = ["ansible://app1"]
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = PROJECT / "molecule/container_engine"
 SECRET = "p$a"
+ACCOUNT = "deploy:scenario-$pass'word"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,11 @@ def answer(host, url):
     return host.run(
         f"curl --silent --insecure --max-time 3 --output /dev/null --write-out '%{{http_code}}' {url}"
     ).stdout
+
+
+def limits(host, unit):
+    show = f"systemctl show --property=TasksMax,LimitNOFILE,MemoryMax,Restart {unit}"
+    return dict(line.split("=", 1) for line in host.check_output(show).splitlines())
 
 
 def started_at(host):
@@ -96,6 +102,41 @@ def test_registry_refuses_strangers(registry):
     assert answer(registry, f"--user deploy:wrong {url}") == "401"
     assert answer(registry, "http://127.0.0.1:5000/v2/") == "000"
     assert registry.file("/etc/docker/registry/htpasswd").mode == 0o640
+
+
+def test_limits_of_the_services(host, registry):
+    """As systemd has them. The engine's are its own: containers are beside it."""
+    gigabyte = 1024**3
+    assert limits(host, "docker") == {
+        "TasksMax": "8192",
+        "LimitNOFILE": "1048576",
+        "MemoryMax": str(2 * gigabyte),
+        "Restart": "always",
+    }
+    assert "docker.service" not in host.check_output(
+        "cat /proc/$(docker inspect --format '{{.State.Pid}}' demo-blue)/cgroup"
+    )
+    assert limits(registry, "docker-registry") == {
+        "TasksMax": "1024",
+        "LimitNOFILE": "65536",
+        "MemoryMax": str(gigabyte),
+        "Restart": "always",
+    }
+    assert limits(registry, "signalbox-registry-collection")["MemoryMax"] == str(gigabyte)
+
+
+def test_a_killed_registry_comes_back(host, registry):
+    before = registry.check_output("systemctl show -P MainPID docker-registry")
+    registry.run_expect([0], f"kill -9 {before}")
+    wait_for(host, "https://registry1:5000/v2/", "401")
+    assert registry.check_output("systemctl show -P MainPID docker-registry") not in (before, "0")
+
+
+def test_the_registry_serves_its_images_after_a_reboot(host, registry):
+    subprocess.run(["docker", "restart", "--time", "20", "registry1"], check=True, capture_output=True)
+    wait_for(host, "https://registry1:5000/v2/", "401")
+    ask = "curl --silent --insecure --user %s https://registry1:5000/v2/demo/tags/list"
+    assert json.loads(host.check_output(ask, ACCOUNT))["tags"] == ["1.0.0", "1.1.0", "broken"]
 
 
 def test_garbage_collection_ends_with_pushes_allowed(registry):

@@ -145,6 +145,22 @@ def test_a_table_that_a_migration_restricted_stays_restricted(client, converge):
     assert client.sql(OWNER, "DROP TABLE audit").code == 0
 
 
+def test_limits_of_the_service(server):
+    """As systemd has them; a session more than the server takes must be the server's to refuse, not the kernel's."""
+    show = (
+        "systemctl show --property=TasksMax,LimitNOFILE,OOMScoreAdjust,OOMPolicy,MemoryMax,Restart postgresql@17-main"
+    )
+    found = dict(line.split("=", 1) for line in server.check_output(show).splitlines())
+    assert found == {
+        "TasksMax": "1024",
+        "LimitNOFILE": "65536",
+        "OOMScoreAdjust": "-900",
+        "OOMPolicy": "continue",
+        "MemoryMax": "infinity",
+        "Restart": "on-failure",
+    }
+
+
 def test_killed_postmaster_comes_back(server, client):
     before = server.check_output("head -1 /var/lib/postgresql/17/main/postmaster.pid")
     assert client.sql(BLUE, "INSERT INTO note (body) VALUES ('before the kill')").code == 0

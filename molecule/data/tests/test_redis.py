@@ -84,6 +84,20 @@ def test_settings(server):
     assert "signalbox-administrator" in server.check_output(ask + "ACL LIST")
 
 
+def test_limits_of_the_service(server):
+    """128 MB of data; two and a half times that and 256 MB for the service."""
+    show = "systemctl show --property=TasksMax,LimitNOFILE,OOMScoreAdjust,OOMPolicy,MemoryMax,Restart redis-server"
+    found = dict(line.split("=", 1) for line in server.check_output(show).splitlines())
+    assert found == {
+        "TasksMax": "128",
+        "LimitNOFILE": "65535",
+        "OOMScoreAdjust": "-800",
+        "OOMPolicy": "continue",
+        "MemoryMax": str(576 * 1048576),
+        "Restart": "always",
+    }
+
+
 def test_administrators_password_is_for_root_alone(server):
     found = server.file("/run/signalbox-redis/administrator")
     assert (found.user, found.mode) == ("root", 0o600)
