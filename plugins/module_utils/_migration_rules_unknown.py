@@ -47,6 +47,8 @@ _NEEDS_SERVING: Mapping[str, int] = {
     "drop trigger": 39,
     "disable trigger": 39,
     "rename value": 30,
+    "rename type": 30,
+    "rename sequence": 41,
     "add value": 31,
     "truncate": 44,
     "update": 43,
