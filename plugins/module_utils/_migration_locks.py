@@ -59,7 +59,8 @@ def volatility(calls: frozenset[str], catalogue: Catalogue) -> str:
 
 def _add_column(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:
     new = action.new
-    assert new is not None
+    if new is None:
+        return
     if action.tolerant and new.name in table.columns:
         return
     work, hazard, why, remedy = _column_work(new, catalogue)
@@ -141,7 +142,8 @@ def _foreign(check: Check, table: Table, catalogue: Catalogue, scans: bool) -> I
 
 def _add_constraint(action: Action, table: Table, catalogue: Catalogue) -> Iterator[Lock]:
     check = action.check
-    assert check is not None
+    if check is None:
+        return
     if check.kind == "f":
         yield from _foreign(check, table, catalogue, check.valid)
     elif check.kind == "c":

@@ -69,6 +69,9 @@ options:
         which are the platform's own services. Never values.
       - Left out, secrets are not checked.
     type: dict
+  authority:
+    description: Host of the certificate authority, where the inventory names one.
+    type: str
   registry:
     description:
       - Where images are pulled from, with C(address) and C(username).

@@ -33,7 +33,7 @@ options:
     type: bool
     default: false
   reach:
-    description: Position, as O(operation=leave) returns it in RV(report.end), with O(operation=promote).
+    description: Position, as O(operation=leave) returns it as C(end) in RV(report), with O(operation=promote).
     type: int
     default: 0
   limit_bytes:
