@@ -597,6 +597,10 @@ REFUSED: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("rebuild", {"lost": {}}, "lost", ["a mapping"]),
     ("restore", {"overwrite": True, "kind": "latest"}, "overwrite", ["boolean true"]),
     ("status", {"status_file": 1}, "status_file", ["number 1"]),
+    ("promote", {"accept_lag": "some"}, "accept_lag", ["'some'"]),
+    ("plan_migration", {"accept_no_downgrade": "ye"}, "accept_no_downgrade", ["mean yes?"]),
+    ("plan_migration", {"require_run_now": "flase"}, "require_run_now", ["mean false?"]),
+    ("plan_migration", {"report": ["a"]}, "report", ["a list"]),
 ]
 
 
