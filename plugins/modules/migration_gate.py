@@ -96,8 +96,7 @@ options:
   contracts:
     description:
       - Revisions that are left for later, when no slot serves a release that needs what they take away.
-      - >-
-        So are those whose file has C(contract = True), or a line C(signalbox: contract) in its docstring.
+      - "So are those whose file has C(contract = True), or a line C(signalbox: contract) in its docstring."
     type: list
     elements: str
     default: []
