@@ -15,6 +15,8 @@ import score
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import HAZARDS, RUN_NOW, VERDICTS
 
 CASES = labelled.cases()
+# False alarms that docs/migrations.md names; a rule that stops working shows in any other case that goes wrong.
+FALSE_ALARMS = {"t-check-that-a-default-meets", "t-batch-by-a-temporary-table"}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,11 @@ def test_with_context(reports):
     assert found.precision >= 0.95, found.false_alarms
     assert found.recall >= 0.97, found.missed
     assert not found.called_safe
+
+
+def test_nothing_got_worse(reports):
+    wrong = {case["id"] for case in CASES if reports[case["id"]].verdict != case["verdict"]}
+    assert wrong <= FALSE_ALARMS
 
 
 def test_twins(reports):
