@@ -159,7 +159,6 @@ def test_a_standby_that_is_away_cannot_fill_the_disk_and_catches_up_from_the_arc
     # The archive brings it on; its slot keeps nothing for it until the watch has made it anew.
     assert wait_for(lambda: sql(two, "select count(*) from pg_class where relname = 'filler'") == "1")
     assert wait_for(lambda: sql(two, "select count(*) from filler") == "12")
-    assert sql(one, "select wal_status from pg_replication_slots") == "lost"
     two.check_output("systemctl start signalbox-standby.timer")
     assert wait_for(lambda: status(two)["streaming"]), two.check_output(
         "journalctl -u signalbox-standby -n 20 --no-pager"
