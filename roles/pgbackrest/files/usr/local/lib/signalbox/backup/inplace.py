@@ -39,6 +39,8 @@ ROOM = 1.2
 CONFIGURATION = "/etc/postgresql/17/main"
 # So long there may be no server, after one said why it ended and else.
 SETTLE_SECONDS, SILENCE_SECONDS = 3.0, 60.0
+# The unit starts a server again that ended. One that says why each time will not get further.
+RESTARTS = 3
 PROGRESS_SECONDS = 15.0
 _LOGINS = "select json_object_agg(rolname, rolpassword) from pg_authid where rolpassword like 'SCRAM-SHA-256$%'"
 # Names and verifiers come as literals of a JSON document; nothing of them is written to the server's log.
@@ -223,8 +225,10 @@ class InPlace:
         while not self._open():
             now, words = time.monotonic(), self._last_words(since)
             lived = now if postmaster.state(self.data) else lived
-            patience = SETTLE_SECONDS if re.search(r"\b(FATAL|PANIC)\b", words) else SILENCE_SECONDS
-            if self._systemctl("is-active", UNIT).output.strip() == "failed" or now - lived > patience:
+            fatal = re.search(r"\b(FATAL|PANIC)\b", words) is not None
+            state, restarts = self._unit()
+            over = state == "failed" or (fatal and restarts >= RESTARTS)
+            if over or now - lived > (SETTLE_SECONDS if fatal else SILENCE_SECONDS):
                 # Else the unit would go on hanging, and a later start be none.
                 self._systemctl("stop", UNIT)
                 raise Problem(BROKEN, f"the {which} server does not start: {words}", "see the reason; nothing was lost")
@@ -234,6 +238,12 @@ class InPlace:
                 told = now
                 self.say(f"recovering for {now - began:.0f} s: {words}")
             time.sleep(0.2)
+
+    def _unit(self) -> tuple[str, int]:
+        """Its state, and how often systemd has started it again."""
+        shown = self._systemctl("show", UNIT, "--property=ActiveState,NRestarts").output
+        known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return known.get("ActiveState", ""), int(known.get("NRestarts") or 0)
 
     def _open(self) -> bool:
         try:
