@@ -117,8 +117,15 @@ def push(name: str, registry: str, repository: str, version: str, username: str,
 
 
 def remove() -> None:
-    """Removes every image that was made here and untagged build steps, whatever they are called; newest first."""
+    """Removes every image that was made here and untagged build steps, whatever they are called.
+
+    One that others were built on goes after them, and those of one second come in no order.
+    """
     found = run(["docker", "images", "--quiet", "--no-trunc", "--filter", f"label={LABEL}"]).stdout.split()
-    for image in dict.fromkeys(found):
-        run(["docker", "rmi", "--force", image])
+    left = list(dict.fromkeys(found))
+    while left:
+        still = [image for image in left if run(["docker", "rmi", "--force", image], check=False).returncode]
+        if still == left:
+            run(["docker", "rmi", "--force", left[0]])
+        left = still
     say(f"{len(set(found))} images removed")
