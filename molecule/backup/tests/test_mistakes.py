@@ -105,7 +105,8 @@ def test_settings_that_are_lower_than_the_backups_do_not_stop_a_restore(data, st
 def test_a_server_start_that_hangs_ends_soon_and_the_old_cluster_is_back(data):  # noqa: F811
     rows = sql(data, PASSED)
     # As Debian's unit does when recovery dies early: it says why, and never ends.
-    hang = "echo FATAL: this recovery has died | systemd-cat -t postgresql; sleep infinity"
+    # The journal asks what unit a process is of, which one that has ended no longer tells.
+    hang = 'exec systemd-cat -t postgresql sh -c "echo FATAL: this recovery has died; exec sleep infinity"'
     unit = f"[Service]\nExecStart=\nExecStart=/bin/sh -c {shlex.quote(hang)}\n"
     data.check_output(f"mkdir -p $(dirname {HANGING}) && printf %s {shlex.quote(unit)} > {HANGING}")
     data.check_output("systemctl daemon-reload")
