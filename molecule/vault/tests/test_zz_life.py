@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 import subprocess
 import threading
 import time
@@ -183,42 +182,6 @@ def test_another_audit_device_needs_no_restart(first, nodes, play) -> None:
     code, text = play("converge.yml")
     assert code == 0, text
     assert [node.main_pid() for node in nodes] == processes
-
-
-def test_a_socket_that_takes_no_records_is_noticed_and_so_are_files_that_share_a_volume(nodes, play) -> None:
-    """A socket device needs somebody who listens; then nobody does."""
-    listen = (
-        "import socketserver\n"
-        "class Sink(socketserver.StreamRequestHandler):\n"
-        "    def handle(self):\n"
-        "        while self.rfile.readline(): pass\n"
-        "socketserver.ThreadingTCPServer(('127.0.0.1', 9009), Sink).serve_forever()\n"
-    )
-    files = [
-        {"type": "file", "options": {"file_path": path}} for path in (AUDIT_FILES[0], "/srv/audit-one/more/audit.log")
-    ]
-    socket = {"type": "socket", "options": {"address": "127.0.0.1:9009", "socket_type": "tcp"}}
-    for node in nodes:
-        node.sh(f"systemd-run --unit=sink python3 -c {shlex.quote(listen)}")
-    configure = ("converge.yml", "--tags", "vault_configure,vault_service,vault_verify")
-    code, text = play(*configure, extra={"vault_audit_devices": [*files, socket]})
-    assert code == 0, text
-    assert (
-        f"WARNING: {AUDIT_FILES[0]} and /srv/audit-one/more/audit.log are not all on file systems of their own" in text
-    )
-    node = nodes[1]
-    assert node.check()[0]
-    node.sh("systemctl stop sink")
-    # What is sent first after the end still finds the connection.
-    assert wait_for(lambda: not node.check()[0], 60)
-    _good, said = node.check()
-    assert "The audit device socket-" in said
-    for other in nodes:
-        other.run("systemctl stop sink")
-    code, text = play(*configure)
-    assert code == 0, text
-    assert "WARNING" not in text
-    assert all(node.check()[0] for node in nodes)
 
 
 def test_sealing_on_purpose_and_unsealing(nodes, first, play) -> None:
