@@ -16,7 +16,9 @@ from cluster import CONFIGURATION, Cluster, Control, Peer, Position, Problem, as
 JOURNAL = Path("/var/lib/signalbox/standby-copy.json")
 STREAMING = "select coalesce((select status from pg_stat_wal_receiver), '') = 'streaming'"
 _PROGRESS = "select pg_last_wal_replay_lsn()"
-_STATUS = "select coalesce(wal_status, '') from pg_replication_slots where slot_name = '{slot}'"
+# A slot that lost its WAL says "unreserved" again while it is streamed over, and keeps nothing all the same.
+_STATUS = """select case when invalidation_reason is null then coalesce(wal_status, '') else 'lost' end
+from pg_replication_slots where slot_name = '{slot}'"""
 _LET_GO = "select pg_terminate_backend(pid, 5000) from pg_stat_wal_receiver"
 # A standby keeps no WAL for others; slots of the time when it was the primary would fill its disk.
 _FREE_SLOTS = """
