@@ -150,22 +150,27 @@ def connector(
     return connect
 
 
+@contextlib.contextmanager
+def session(connect: Connect, database: str, autocommit: bool) -> Iterator[Any]:
+    """A cursor; what it did is committed at the end, or statement by statement."""
+    connection = connect(database)
+    try:
+        connection.autocommit = autocommit
+        yield connection.cursor()
+        if not autocommit:
+            connection.commit()
+    finally:
+        connection.close()
+
+
 class Catalogue:
     """Reads a server and changes it."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
 
-    @contextlib.contextmanager
-    def _session(self, database: str, autocommit: bool = False) -> Iterator[Any]:
-        connection = self._connect(database)
-        try:
-            connection.autocommit = autocommit
-            yield connection.cursor()
-            if not autocommit:
-                connection.commit()
-        finally:
-            connection.close()
+    def _session(self, database: str, autocommit: bool = False) -> contextlib.AbstractContextManager[Any]:
+        return session(self._connect, database, autocommit)
 
     def read(self, layout: Layout) -> ServerState:
         """What the server holds of all that the layout names."""

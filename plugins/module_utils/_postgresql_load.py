@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.signalbox.platform.plugins.module_utils._postgresql_catalogue import Connect
+from ansible_collections.signalbox.platform.plugins.module_utils._postgresql_catalogue import Connect, session
 from ansible_collections.signalbox.platform.plugins.module_utils._postgresql_server import available_bytes, query
 
 # For the rows, their indexes and WAL.
@@ -208,16 +208,8 @@ class Load:
         with self._session(database) as cursor:
             cursor.execute(statement)
 
-    @contextlib.contextmanager
-    def _session(self, database: str, autocommit: bool = True) -> Iterator[Any]:
-        connection = self.connect(database)
-        try:
-            connection.autocommit = autocommit
-            yield connection.cursor()
-            if not autocommit:
-                connection.commit()
-        finally:
-            connection.close()
+    def _session(self, database: str, autocommit: bool = True) -> contextlib.AbstractContextManager[Any]:
+        return session(self.connect, database, autocommit)
 
 
 def incoming(database: str) -> str:

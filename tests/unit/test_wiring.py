@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -159,6 +160,9 @@ def test_edges_and_slots_prove_what_they_are() -> None:
     for groups, name, first in ((["edge"], "edge", _wiring.EDGE_NAME), (["app"], "slots", _wiring.SLOTS_NAME)):
         requests = {one["name"]: one for one in _wiring.host_certificates(SPECS, groups, "host1", "10.0.0.9", "")}
         assert requests[name]["dns"] == [first, "host1"]
+    wired = (Path(__file__).parents[2] / "playbooks/group_vars/all/platform.yml").read_text()
+    assert f"signalbox_edge_name: {_wiring.EDGE_NAME}\n" in wired
+    assert f"signalbox_slots_name: {_wiring.SLOTS_NAME}\n" in wired
     for group in ("postgresql", "redis", "registry", "vault", "backup"):
         names = str(_wiring.host_certificates(SPECS, [group], "host1", "10.0.0.9", "", True))
         assert _wiring.EDGE_NAME not in names
