@@ -254,11 +254,15 @@ def test_holes_in_the_archive() -> None:
         folder = f"{line:08X}{numbers[0] >> 8:08X}"
         return [f"{folder}/{line:08X}{n >> 8:08X}{n & 0xFF:08X}-{'ab' * 20}.zst" for n in numbers]
 
+    def holes(*names: str) -> list[tuple[str, float]]:
+        listed = {name: {"time": 1000 + index} for index, name in enumerate(names)}
+        return [(str(hole), hole.passed) for hole in missing_segments(listed)]
+
     others = ["00000002.history", "0000000100000000", f"000000010000000000000003.00000028.backup-{'ab' * 20}"]
-    whole = names(1, [3, 4, 5]) + names(2, [5, 6, 254, 255, 256, 257]) + others
-    assert missing_segments(names(1, [254, 255, 256]) + others) == []
-    assert missing_segments(whole) == ["000000020000000000000007 to 0000000200000000000000FD"]
-    assert missing_segments(names(1, [3, 5])) == ["000000010000000000000004 to 000000010000000000000004"]
+    whole = names(1, [3, 4, 5]) + names(2, [5, 6, 254, 255, 256, 257])
+    assert holes(*names(1, [254, 255, 256]), *others) == []
+    assert holes(*whole, *others) == [("000000020000000000000007 to 0000000200000000000000FD", 1005)]
+    assert holes(*names(1, [3, 5])) == [("000000010000000000000004 to 000000010000000000000004", 1001)]
 
 
 def test_records_become_metrics(tmp_path: Path) -> None:

@@ -365,6 +365,11 @@ def test_a_missing_segment_fails_verification_and_drill(data, store):
         assert "signalbox_backup_verify_success 0" in store.check_output(
             "cat /var/lib/signalbox/backup/backup_verify.prom"
         )
+        # What is told to do mends it, and what is lost all the same stays told.
+        assert program(store, "backup --type full")[0] == 0
+        code, _answer, said = program(store, "verify")
+        assert code == 0, said
+        assert "from before the newest full backup" in said
     finally:
         store.check_output(f"mv /root/hidden {wal}")
     code, _answer, said = program(store, "verify")
@@ -736,8 +741,10 @@ def test_what_the_database_host_deletes_comes_back_from_a_copy(data, store):
     label, _line, answer = restored(store, {"kind": "immediate"}, "select count(*) from orders")
     assert answer == sql(data, "select count(*) from orders"), label
     # A full backup begins anew, and all is as it should be.
+    # WAL that arrived after the copy is lost with what the attacker took.
     assert program(store, "backup --type full")[0] == 0
     archived(data)
+    assert program(store, "verify")[0] == 0
     assert restored(store, {"kind": "latest"}, "select count(*) from precious")[2] == "900"
     assert as_root(store, "copy")[0] == 0
     store.check_output(f"rm -rf {back['kept']}")

@@ -198,7 +198,7 @@ class Program:
             if findings:
                 remedy = "take a full backup now (`backup --type full`), then look at the disk"
                 raise Problem(DAMAGED, "; ".join(findings), remedy)
-            say("the repository is sound, and no WAL is missing")
+            say("the repository is sound, and no WAL is missing since its newest full backup")
 
     def _verify(self) -> list[str]:
         said = self.repository.verify(float(self.known["verify_seconds"]))
@@ -212,7 +212,11 @@ class Program:
             # Segments are pushed side by side, so that a later one may be there a moment before an earlier one.
             time.sleep(SETTLE_SECONDS)
             holes = [hole for hole in self.repository.missing_segments(found) if hole in holes]
-        return [f"WAL archive: {hole} is missing" for hole in holes]
+        full = max((backup.started for backup in found.of_kind("full")), default=0.0)
+        for hole in holes:
+            if hole.passed < full:
+                say(f"WAL archive: {hole} is missing, from before the newest full backup: what stood in it cannot be reached")
+        return [f"WAL archive: {hole} is missing" for hole in holes if hole.passed >= full]
 
     # ---- drill -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ Timelines: PostgreSQL manual, 25.3.6; names of WAL files and of history files: `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,22 +131,36 @@ def _backup(entry: Mapping[str, Any]) -> Backup:
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})000000([0-9A-F]{2})-[0-9a-f]+(?:\.\w+)?\Z")
 
 
-def missing_segments(names: Iterable[str]) -> list[str]:
-    """Holes in the WAL of each timeline, as first and last name: between its first segment and its newest none may be.
+@dataclass(frozen=True)
+class Hole:
+    """Segments of one timeline that the archive has not, though it has earlier and later ones."""
+
+    first: str
+    last: str
+    # When the segment behind it came in, in seconds since the epoch.
+    passed: float
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+def missing_segments(listed: Mapping[str, Mapping[str, Any]]) -> list[Hole]:
+    """Holes in the WAL of each timeline: between its first segment and its newest none may be. Names with what `repo-ls` tells.
 
     What has expired is gone from the beginning, so it leaves no hole.
     """
-    found: dict[int, list[int]] = {}
-    for name in names:
+    found: dict[int, dict[int, float]] = {}
+    for name, entry in listed.items():
         match = _SEGMENT.match(name.rsplit("/", 1)[-1])
         if match:
-            found.setdefault(int(match[1], 16), []).append((int(match[2], 16) << 8) + int(match[3], 16))
+            number = (int(match[2], 16) << 8) + int(match[3], 16)
+            found.setdefault(int(match[1], 16), {})[number] = float(entry.get("time") or 0)
     holes = []
-    for line, numbers in sorted(found.items()):
-        ordered = sorted(set(numbers))
+    for line, times in sorted(found.items()):
+        ordered = sorted(times)
         for before, after in zip(ordered, ordered[1:]):
             if after != before + 1:
-                holes.append(f"{_name(line, before + 1)} to {_name(line, after - 1)}")
+                holes.append(Hole(_name(line, before + 1), _name(line, after - 1), times[after]))
     return holes
 
 

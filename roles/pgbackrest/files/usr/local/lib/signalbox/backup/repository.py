@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
-from catalogue import Catalogue, Timeline, catalogue, forks, missing_segments
+from catalogue import Catalogue, Hole, Timeline, catalogue, forks, missing_segments
 from problems import BROKEN, BUSY, UNREACHABLE, Problem
 
 # `info` and `check` wait for minutes where a repository does not answer.
@@ -114,7 +114,7 @@ class Repository:
             lines[number] = Timeline(number, forks(text), float(entry.get("time") or 0))
         return tuple(lines[number] for number in sorted(lines))
 
-    def missing_segments(self, found: Catalogue) -> list[str]:
+    def missing_segments(self, found: Catalogue) -> list[Hole]:
         """Holes in the archive, which `verify` says nothing of."""
         where = f"archive/{self.stanza}/{found.archive_id}"
         listed = json.loads(self.ask("repo-ls", "--recurse", "--output=json", about=where, seconds=3600))
