@@ -215,7 +215,9 @@ class Program:
         full = max((backup.started for backup in found.of_kind("full")), default=0.0)
         for hole in holes:
             if hole.passed < full:
-                say(f"WAL archive: {hole} is missing, from before the newest full backup: what stood in it cannot be reached")
+                say(
+                    f"WAL archive: {hole} is missing, from before the newest full backup: its moments cannot be reached"
+                )
         return [f"WAL archive: {hole} is missing" for hole in holes if hole.passed >= full]
 
     # ---- drill -----------------------------------------------------------------------------------------------------

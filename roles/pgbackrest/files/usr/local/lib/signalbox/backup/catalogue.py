@@ -145,7 +145,7 @@ class Hole:
 
 
 def missing_segments(listed: Mapping[str, Mapping[str, Any]]) -> list[Hole]:
-    """Holes in the WAL of each timeline: between its first segment and its newest none may be. Names with what `repo-ls` tells.
+    """Holes in the WAL of each timeline: between its first segment and its newest none may be.
 
     What has expired is gone from the beginning, so it leaves no hole.
     """
