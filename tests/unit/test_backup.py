@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import schedule
 import scratch
 import tables
 import targets
-from catalogue import Backup, Catalogue, Fork, Timeline, catalogue, forks, lsn, missing_segments
+from catalogue import Backup, Catalogue, Fork, Hole, Timeline, catalogue, forks, lsn, missing_segments
 from drill import random_moment
 from problems import INPUT, NO_BACKUP, Problem
 from repository import Repository, Said, execute
@@ -263,6 +264,15 @@ def test_holes_in_the_archive() -> None:
     assert holes(*names(1, [254, 255, 256]), *others) == []
     assert holes(*whole, *others) == [("000000020000000000000007 to 0000000200000000000000FD", 1005)]
     assert holes(*names(1, [3, 5])) == [("000000010000000000000004 to 000000010000000000000004", 1001)]
+
+
+def test_a_full_backup_makes_an_earlier_hole_harmless() -> None:
+    hole = Hole("00000005000000000000006A", "00000005000000000000006B", passed=100)
+    full = Backup("F", "full", 100, 110, 5, 0, 0, 0, False, "00000005000000000000006C")
+    assert hole.before(full), "by its place, for moments are whole seconds"
+    assert not hole.before(replace(full, first_segment="00000005000000000000006A"))
+    assert hole.before(replace(full, started=101, first_segment="000000060000000000000020")), "of another timeline"
+    assert not hole.before(replace(full, started=99, first_segment="000000060000000000000090"))
 
 
 def test_records_become_metrics(tmp_path: Path) -> None:

@@ -212,13 +212,14 @@ class Program:
             # Segments are pushed side by side, so that a later one may be there a moment before an earlier one.
             time.sleep(SETTLE_SECONDS)
             holes = [hole for hole in self.repository.missing_segments(found) if hole in holes]
-        full = max((backup.started for backup in found.of_kind("full")), default=0.0)
+        full = max(found.of_kind("full"), key=lambda backup: backup.started, default=None)
+        findings = []
         for hole in holes:
-            if hole.passed < full:
-                say(
-                    f"WAL archive: {hole} is missing, from before the newest full backup: its moments cannot be reached"
-                )
-        return [f"WAL archive: {hole} is missing" for hole in holes if hole.passed >= full]
+            if full and hole.before(full):
+                say(f"WAL archive: {hole} is missing, from before the newest full backup: its moments are lost")
+            else:
+                findings.append(f"WAL archive: {hole} is missing")
+        return findings
 
     # ---- drill -----------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Backup:
     database_bytes: int
     repository_bytes: int
     page_errors: bool
+    first_segment: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _backup(entry: Mapping[str, Any]) -> Backup:
         database_bytes=int(sizes["size"]),
         repository_bytes=int(sizes["repository"].get("delta") or 0),
         page_errors=bool(entry.get("error")),
+        first_segment=str(entry["archive"]["start"]),
     )
 
 
@@ -142,6 +144,12 @@ class Hole:
 
     def __str__(self) -> str:
         return f"{self.first} to {self.last}"
+
+    def before(self, backup: Backup) -> bool:
+        """Whether the backup can be restored, and moments after it, without what is missing."""
+        if self.last[:8] == backup.first_segment[:8]:
+            return self.last < backup.first_segment
+        return self.passed < backup.started
 
 
 def missing_segments(listed: Mapping[str, Mapping[str, Any]]) -> list[Hole]:
