@@ -55,7 +55,6 @@ def peers(*names: str) -> list[dict[str, str]]:
         {"kind": "hashicorp", "seal": "shamir", "pgp_keys": ["alice"], "handout_directory": "/h", **OWN},
         TRANSIT,
         {"peers": peers("vault1", "vault2", "vault3")},
-        {"audit_devices": [FILES[0], {"type": "syslog", "options": {}}]},
         {"listen_addresses": ["93.184.216.34"], "public_listen_allowed": True},
     ],
 )
@@ -86,6 +85,8 @@ def test_what_is_right_is_taken(changed: dict[str, Any]) -> None:
         ({"peers": [{"name": "vault1", "address": "vault1.example.com"}]}, "vault_peers: "),
         ({"audit_devices": FILES[:1]}, "fewer than two"),
         ({"audit_devices": [FILES[0], FILES[0]]}, "holds a device twice"),
+        ({"audit_devices": [*FILES, {"type": "syslog"}]}, "'syslog' is no type that is supported"),
+        ({"audit_devices": [FILES[0], {"type": "socket", "options": {}}]}, "use type file"),
         ({"audit_devices": [FILES[0], {"type": "file", "options": {}}]}, "'' is no absolute path"),
         (
             {"audit_devices": [FILES[0], {"type": "file", "options": {"file_path": "/srv/a/../b"}}]},
