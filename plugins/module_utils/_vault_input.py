@@ -39,6 +39,8 @@ def _source_problems(inputs: Mapping[str, Any]) -> Iterator[str]:
 def _seal_problems(inputs: Mapping[str, Any]) -> Iterator[str]:
     if inputs["seal"] == "static" and inputs["kind"] != "openbao":
         yield "vault_seal: static is OpenBao's alone; choose shamir or transit"
+    if not _NAME.match(str(inputs["seal_key_id"])):
+        yield "vault_seal_key_id: becomes a file's name; use letters, digits, '_', '.' and '-'"
     if inputs["seal"] == "transit":
         lacking = [name for name in ("address", "key_name") if not inputs["seal_transit"].get(name)]
         if lacking:
@@ -80,8 +82,8 @@ def _audit_problems(devices: list[Mapping[str, Any]]) -> Iterator[str]:
                 yield f"vault_audit_devices: {path} must lie in a directory of its own, which is given to the server"
         else:
             yield (
-                f"vault_audit_devices: '{device.get('type')}' is no type that is supported, for it cannot be seen whether "
-                "such a device records; use type file, and send the file on from there"
+                f"vault_audit_devices: '{device.get('type')}' is no type that is supported, for it cannot be seen "
+                "whether such a device records; use type file, and send the file on from there"
             )
         if device in seen:
             yield "vault_audit_devices: holds a device twice"
