@@ -39,6 +39,8 @@ def _source_problems(inputs: Mapping[str, Any]) -> Iterator[str]:
 def _seal_problems(inputs: Mapping[str, Any]) -> Iterator[str]:
     if inputs["seal"] == "static" and inputs["kind"] != "openbao":
         yield "vault_seal: static is OpenBao's alone; choose shamir or transit"
+    if not _NAME.match(str(inputs["seal_key_id"])):
+        yield "vault_seal_key_id: becomes a file's name; use letters, digits, '_', '.' and '-'"
     if inputs["seal"] == "transit":
         lacking = [name for name in ("address", "key_name") if not inputs["seal_transit"].get(name)]
         if lacking:
@@ -78,9 +80,14 @@ def _audit_problems(devices: list[Mapping[str, Any]]) -> Iterator[str]:
                 yield f"vault_audit_devices: '{path}' is no absolute path of a file"
             elif posixpath.dirname(path) in ("/", "/var", "/var/log", "/etc", "/var/lib"):
                 yield f"vault_audit_devices: {path} must lie in a directory of its own, which is given to the server"
-        if (device.get("type"), options) in seen:
+        else:
+            yield (
+                f"vault_audit_devices: '{device.get('type')}' is no type that is supported, for it cannot be seen "
+                "whether such a device records; use type file, and send the file on from there"
+            )
+        if device in seen:
             yield "vault_audit_devices: holds a device twice"
-        seen.append((device.get("type"), options))
+        seen.append(device)
 
 
 def input_problems(inputs: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,6 @@ PROVISIONER_CREDENTIAL = "/etc/credstore.encrypted/signalbox-vault-provisioner"
 # What each Vault node itself uses, with credentials of the same names beside the provisioner's.
 SNAPSHOT = "signalbox-vault-snapshot"
 CHECK = "signalbox-vault-check"
-SEAL_KEY_CREDENTIAL = "/etc/credstore.encrypted/signalbox-vault-seal-key"
 
 
 def credential(identity: str) -> str:

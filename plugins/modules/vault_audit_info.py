@@ -95,7 +95,7 @@ def main():
     if not names:
         module.fail_json(
             msg=f"No audit file at {', '.join(module.params['files']) or 'any path'}. Remedy: run this on the Vault "
-            "host, and name the files of vault_audit_devices; where none is a file, look where the others send."
+            "host, and name the files of vault_audit_devices."
         )
     try:
         found = readers(lines_of(names), module.params["paths"], module.params["since"])

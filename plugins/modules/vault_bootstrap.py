@@ -121,7 +121,7 @@ EXAMPLES = r"""
 - name: Bootstrap Vault
   signalbox.platform.vault_bootstrap:
     vault_address: https://127.0.0.1:8200
-    seal_key: /etc/credstore.encrypted/signalbox-vault-seal-key
+    seal_key: /etc/credstore.encrypted/signalbox-vault-seal-key-1
     pgp_keys:
       alice: "{{ lookup('ansible.builtin.file', 'keys/alice.asc') }}"
       bob: "{{ lookup('ansible.builtin.file', 'keys/bob.asc') }}"

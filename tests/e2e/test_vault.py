@@ -92,6 +92,13 @@ def status_with(driver: Driver, key: str) -> int:
     return int(done.stdout)
 
 
+def registry_with(driver: Driver, password: str) -> int:
+    """What the registry answers to the account of the hosts with the password."""
+    address = driver.variables()["app1"]["signalbox_registry"]["address"]
+    command = ["curl", "-s", "--cacert", "/etc/signalbox/tls/ca.crt", "-o", "/dev/null", "-w", "%{http_code}", "-K", "-"]
+    return int(on("app1", *command, f"https://{address}/v2/", stdin=f'user = "pull:{password}"'))
+
+
 def test_clients_change_to_a_new_key_under_load_and_the_former_one_ends(driver: Driver, tmp_path: Path) -> None:
     driver.must("revoke", leaked="clients/previous")
     file, old = tmp_path / "keys", driver.api_key()
@@ -151,7 +158,8 @@ def test_rotating_everything_under_load_loses_nothing_and_refuses_the_old(driver
     print(f"everything rotated in {took:.1f} s, {report['requests']} requests meanwhile")
     assert live_version(driver) == version
     assert driver.api_key() != key
-    assert driver.secret("registry", "pull") != password
+    renewed = driver.secret("registry", "pull")
+    assert (registry_with(driver, password), registry_with(driver, renewed)) == (401, 200)
     after = tried("app1", old)
     assert "opens" not in after.values(), after
     assert set(tried("app1", logins("app1")).values()) == {"opens"}

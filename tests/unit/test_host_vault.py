@@ -433,6 +433,20 @@ def test_a_revoked_identity_is_told_from_a_missing_policy(server, enrolled):
     assert caught.value.code == host_vault.REFUSED
 
 
+def test_a_token_that_ends_during_the_run_is_told_from_a_missing_policy(server, enrolled):
+    vault_, host = enrolled
+    host_vault.enrol(vault_, host, issue(server), time.time())
+    role, sources = "auth/approle/role/host-a", {"API_KEY": SOURCES["API_KEY"]}
+    server.client().write_data(role, data={"token_num_uses": 1})
+    try:
+        with pytest.raises(host_vault.Failure, match="ended or was revoked during the run") as caught:
+            host_vault.check(vault_, host, sources, time.time())
+    finally:
+        server.client().write_data(role, data={"token_num_uses": 0})
+    assert caught.value.code == host_vault.ENDED
+    assert host_vault.check(vault_, host, sources, time.time())["readable"] == ["API_KEY"]
+
+
 def test_sealed_and_stopped_servers_are_told_apart(tmp_path):
     vault_server = pytest.importorskip("vault_server")
     with vault_server.running(tmp_path / "bao", seal="shamir") as running:

@@ -26,6 +26,7 @@ GOOD: dict[str, Any] = {
     "peers": [],
     "node": "vault1",
     "seal": "static",
+    "seal_key_id": "1",
     "seal_transit": {},
     "seal_transit_token_given": False,
     "audit_devices": FILES,
@@ -55,7 +56,6 @@ def peers(*names: str) -> list[dict[str, str]]:
         {"kind": "hashicorp", "seal": "shamir", "pgp_keys": ["alice"], "handout_directory": "/h", **OWN},
         TRANSIT,
         {"peers": peers("vault1", "vault2", "vault3")},
-        {"audit_devices": [FILES[0], {"type": "syslog", "options": {}}]},
         {"listen_addresses": ["93.184.216.34"], "public_listen_allowed": True},
     ],
 )
@@ -77,6 +77,7 @@ def test_what_is_right_is_taken(changed: dict[str, Any]) -> None:
         ({"kind": "hashicorp", **OWN}, "vault_seal: static is OpenBao's alone"),
         ({**TRANSIT, "seal_transit": {"address": "https://a"}}, "vault_seal_transit: lacks key_name"),
         ({**TRANSIT, "seal_transit_token_given": False}, "vault_seal_transit_token: is empty"),
+        ({"seal_key_id": "2/1"}, "vault_seal_key_id: becomes a file's name"),
         ({"pgp_keys": ["alice"]}, "vault_handout_directory: is empty"),
         ({"pgp_keys": ["../alice"], "handout_directory": "/h"}, "vault_pgp_keys.../alice: a name becomes a file's"),
         ({"peers": peers("vault2", "vault3", "vault4")}, "lacks this one (vault1)"),
@@ -86,6 +87,8 @@ def test_what_is_right_is_taken(changed: dict[str, Any]) -> None:
         ({"peers": [{"name": "vault1", "address": "vault1.example.com"}]}, "vault_peers: "),
         ({"audit_devices": FILES[:1]}, "fewer than two"),
         ({"audit_devices": [FILES[0], FILES[0]]}, "holds a device twice"),
+        ({"audit_devices": [*FILES, {"type": "syslog"}]}, "'syslog' is no type that is supported"),
+        ({"audit_devices": [FILES[0], {"type": "socket", "options": {}}]}, "use type file"),
         ({"audit_devices": [FILES[0], {"type": "file", "options": {}}]}, "'' is no absolute path"),
         (
             {"audit_devices": [FILES[0], {"type": "file", "options": {"file_path": "/srv/a/../b"}}]},

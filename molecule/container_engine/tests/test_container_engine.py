@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_limits_of_the_services(host, registry):
         "MemoryMax": str(gigabyte),
         "Restart": "always",
     }
+    assert registry.check_output("stat -c '%U %a' /run/docker-registry") == "docker-registry 700"
     assert limits(registry, "signalbox-registry-collection")["MemoryMax"] == str(gigabyte)
 
 
@@ -137,6 +139,60 @@ def test_the_registry_serves_its_images_after_a_reboot(host, registry):
     wait_for(host, "https://registry1:5000/v2/", "401")
     ask = "curl --silent --insecure --user %s https://registry1:5000/v2/demo/tags/list"
     assert sorted(json.loads(host.check_output(ask, ACCOUNT))["tags"]) == ["1.0.0", "1.1.0", "broken"]
+
+
+RENEWED = """
+cd /etc/signalbox/tls
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=registry1 -keyout new.key -out new.csr
+openssl x509 -req -in new.csr -CA ca.crt -CAkey ca.key -days 30 -extfile extensions -out new.crt
+chmod 0600 new.key
+mv new.key registry.key
+sleep %s
+mv new.crt registry.crt
+"""
+
+
+def serial(host):
+    ask = "openssl s_client -connect registry1:5000 </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    return host.run(ask).stdout
+
+
+def test_a_renewed_certificate_costs_no_connection(host, registry):
+    """Pulls go on, slow ones too, and no new one is refused; also where the key comes long before its certificate."""
+    units = "systemctl show -P MainPID docker-registry signalbox-registry-tls"
+    before = registry.check_output(units)
+    results = []
+    host.run("rm -f /run/pulling /run/pulled")
+    command = ("printf '%%s' %s | python3 /var/tmp/pull.py", ACCOUNT)
+    pulling = threading.Thread(target=lambda: results.append(host.run(*command)))
+    pulling.start()
+    try:
+        assert host.run("timeout 30 sh -c 'until test -e /run/pulling; do sleep 0.2; done'").rc == 0
+        for seconds in (0, 4):
+            former = serial(host)
+            registry.run_expect([0], RENEWED % seconds)
+            for _attempt in range(40):
+                if serial(host) != former:
+                    break
+                time.sleep(0.5)
+            else:
+                pytest.fail("the renewed certificate is not served")
+    finally:
+        host.run("touch /run/pulled")
+        pulling.join()
+    assert results[0].rc == 0, results[0].stderr
+    found = json.loads(results[0].stdout)
+    print(found)
+    assert found["failures"] == []
+    assert found["pulled"]
+    assert min(found["new"], found["kept"]) > 50
+    assert registry.check_output(units) == before
+
+
+def test_who_was_refused_is_known_by_address(host, registry, address):
+    answer(host, "--user deploy:wrong https://registry1:5000/v2/")
+    said = registry.check_output("journalctl --unit docker-registry --output cat --no-pager --lines 20")
+    assert address in said
 
 
 def test_garbage_collection_ends_with_pushes_allowed(registry):

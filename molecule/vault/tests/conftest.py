@@ -103,9 +103,9 @@ def leader(nodes):
     return next(node for node in nodes if node.leads())
 
 
-def opened(operator, field):
+def opened(operator, field, folder="handout"):
     """What an operator's private key makes of a handout."""
-    document = json.loads((OPERATORS / "handout" / f"{operator}.json").read_text())
+    document = json.loads((OPERATORS / folder / f"{operator}.json").read_text())
     command = ["gpg", "--batch", "--quiet", "--decrypt"]
     environment = {**os.environ, "GNUPGHOME": str(OPERATORS / "ring")}
     data = base64.b64decode(document[field])

@@ -50,7 +50,7 @@ def test_all_nodes_vote(first) -> None:
 
 
 def test_secrets_are_on_no_disk(nodes, first) -> None:
-    key = base64.b64decode(first.unsealed("signalbox-vault-seal-key"))
+    key = base64.b64decode(first.unsealed("signalbox-vault-seal-key-1"))
     credential = json.loads(base64.b64decode(first.unsealed("signalbox-vault-provisioner")))
     shares = [opened(name, "share").encode() for name in ("alice", "bob")]
     assert len(key) == 32
@@ -106,7 +106,7 @@ def test_every_operator_has_a_handout_that_opens(first) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
         document = json.loads(path.read_text())
         assert (document["shares"], document["threshold"]) == (2, 2)
-        assert opened(name, "seal_key") == first.unsealed("signalbox-vault-seal-key")
+        assert opened(name, "seal_key") == first.unsealed("signalbox-vault-seal-key-1")
 
 
 @pytest.mark.parametrize("path", AUDIT_FILES)

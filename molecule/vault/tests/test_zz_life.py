@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -275,12 +276,47 @@ def shares() -> list[str]:
     return [opened(operator, "share") for operator in ("alice", "bob")]
 
 
+def test_a_host_that_people_unseal_is_made_anew_by_its_operators(play) -> None:
+    """Seal shamir: nothing on the host opens it. Its operators do, after a restart and on an empty host."""
+    spare, directory = Node("vault4"), "/var/lib/signalbox/vault-snapshots"
+    (OPERATORS / "shamir").mkdir()
+    lose(spare)
+    extra = {"target": "spare", "vault_peers": [], "vault_seal": "shamir"}
+    extra["vault_handout_directory"] = str(OPERATORS / "shamir")
+    code, text = play("converge.yml", extra=extra)
+    assert code == 0, text
+    own = [opened(operator, "share", "shamir") for operator in ("alice", "bob")]
+    token = spare.login()
+    spare.api("POST", "sys/mounts/signalbox", {"type": "kv", "options": {"version": "2"}}, token)
+    assert wait_for(lambda: spare.api("POST", DATA, CANARY, token)[0] == 200, 20)
+    spare.sh("systemctl restart signalbox-vault")
+    assert spare.api("GET", "sys/seal-status")[1]["sealed"]
+    code, text = play("operate.yml", extra={**extra, "entry": "unseal", "vault_unseal_shares": own})
+    assert code == 0, text
+    assert readable(spare)
+    spare.sh("systemctl start signalbox-vault-snapshot.service")
+    local = OPERATORS / "shamir.snap"
+    local.write_bytes(base64.b64decode(spare.sh(f"base64 -w 0 $(ls {directory}/*.snap | tail -n 1)")))
+
+    lose(spare)
+    spare.sh(f"rm -r {directory}")
+    restore = {**extra, "vault_restore_snapshot": str(local), "vault_recovery_shares": own}
+    code, text = play("restore.yml", extra=restore)
+    assert code == 0, text
+    assert not [share for share in own if share in text]
+    assert readable(spare)
+    assert spare.check()[0]
+    code, text = play("converge.yml", extra=extra)
+    assert (code, "changed=1" in text) == (0, False), text
+    spare.sh("systemctl disable --now signalbox-vault signalbox-vault-check.timer signalbox-vault-snapshot.timer")
+
+
 def test_the_first_node_is_lost_and_joins_again(first, nodes, play) -> None:
     lose(first)
     code, text = play("converge.yml")
     assert code != 0
     assert "Give a quorum of recovery shares" in text, "it joined with the cluster's own seal key"
-    assert opened("alice", "seal_key") == first.unsealed("signalbox-vault-seal-key")
+    assert opened("alice", "seal_key") == first.unsealed("signalbox-vault-seal-key-1")
     code, text = play("converge.yml", extra={"vault_recovery_shares": shares()})
     assert code == 0, text
     assert readable(first)
@@ -307,3 +343,50 @@ def test_a_whole_cluster_comes_back_from_a_snapshot(first, nodes, play) -> None:
     assert len(first.api("GET", "sys/storage/raft/autopilot/state", token=first.login())[1]["data"]["servers"]) == 3
     code, text = play("converge.yml")
     assert code == 0, text
+
+
+def started_with(node, *ids) -> bool:
+    """Whether it opens when its configuration names these keys of the seal alone, the current one first."""
+    keys = zip(("current", "previous"), ids)
+    lines = [
+        f'{which}_key_id = "{name}"\n{which}_key = "file:///run/credentials/signalbox-vault.service/'
+        f'signalbox-vault-seal-key-{name}"\n'
+        for which, name in keys
+    ]
+    text = 'seal "static" {\n' + "".join(lines) + "}\n"
+    node.sh(f"printf %s {shlex.quote(text)} >/etc/openbao/30-seal.hcl && systemctl restart --no-block signalbox-vault")
+    return wait_for(lambda: node.api("GET", "sys/seal-status")[1].get("sealed") is False, 12)
+
+
+def test_another_seal_key_takes_the_place_of_the_former(nodes, first, play) -> None:
+    """What is stored is encrypted with the new one, the former opens nothing; a run that was killed is mended."""
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "2", "vault_pgp_keys": {}})
+    assert (code, "nobody could be handed its escrow" in text) == (2, True), text
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "2"})
+    assert code == 0, text
+    assert readable(first)
+    key = first.unsealed("signalbox-vault-seal-key-2")
+    assert {node.unsealed("signalbox-vault-seal-key-2") for node in nodes} == {key} != {opened("alice", "seal_key")}
+    assert opened("bob.seal-key-2", "seal_key") == key
+    processes = [node.main_pid() for node in nodes]
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "2"})
+    assert (code, "changed=1" in text) == (0, False), text
+    assert [node.main_pid() for node in nodes] == processes
+    follower = next(node for node in nodes if not node.leads())
+    assert started_with(follower, "2"), "what is stored was not encrypted with the new key"
+    assert not started_with(follower, "1"), "the former key still opens what is stored"
+    # A run that ended before its restarts: the next key waits, and the run is repeated.
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "2"})
+    assert code == 0, text
+    code, text = play("converge.yml", "--tags", "vault_configure", extra={"vault_seal_key_id": "3"})
+    assert code == 0, text
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "4"})
+    assert (code, "does not run with '3' yet" in text) == (2, True), text
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "3"})
+    assert code == 0, text
+    follower = next(node for node in nodes if not node.leads())
+    assert started_with(follower, "3")
+    assert readable(first)
+    code, text = play("converge.yml", extra={"vault_seal_key_id": "3"})
+    assert code == 0, text
+    assert all(node.check()[0] for node in nodes)
