@@ -46,6 +46,9 @@ class Database(Protocol):
     def settle(self) -> list[str]:
         """End what a container left running, and name it."""
 
+    def failing(self, checks: Sequence[str]) -> list[str]:
+        """Which queries return a row, or cannot be run; no value of a row is told."""
+
     def watch(self) -> Any:
         """A context that sees who holds what the migration waits for; its `blockers` are names."""
 
@@ -87,6 +90,7 @@ class Run:
     database: Database
     execute: Callable[[float], Ended]
     limits: Limits
+    checks: Sequence[str] = ()
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     warn: Callable[[str], None] = lambda _text: None
@@ -109,6 +113,7 @@ class Run:
             outcome = Outcome(ended, attempt, "", seen, now != start)
             outcome.problem = self._problem(ended, before, now)
             if not outcome.problem and ended.code == 0:
+                outcome.problem = _unsound(self.database.failing(self.checks))
                 return outcome
             rest = pause(attempt)
             if outcome.problem or attempt == self.limits.attempts or self.clock() + rest >= deadline:
@@ -141,6 +146,15 @@ class Run:
 def told(outcome: Outcome) -> str:
     """The failure for a screen, with the end of what the command printed."""
     return f"{outcome.problem}. The end of its output:\n{last_lines(outcome.ended)}"
+
+
+def _unsound(failing: Sequence[str]) -> str:
+    if not failing:
+        return ""
+    return (
+        f"went through, and the data is not whole afterwards: {'; '.join(failing)}. Remedy: run the queries, and mend "
+        "what they return, or restore; the release that was live serves on"
+    )
 
 
 def _held_by(names: Sequence[str]) -> str:

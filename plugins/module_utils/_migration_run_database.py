@@ -7,17 +7,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_run import Refused, State
 from ansible_collections.signalbox.platform.plugins.module_utils._postgresql_state import literal, quoted
 
 # A host that dies with the lock gives it back within a minute; while a migration runs this session has nothing to say.
-OPTIONS = (
-    "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c idle_session_timeout=0 "
-    "-c pg_stat_statements.track=none"
-)
+OPTIONS = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c idle_session_timeout=0"
 LOCK = "hashtext('signalbox'), hashtext('migration')"
 SETTLE_SECONDS = 10.0
 WATCH_SECONDS = 0.2
@@ -102,7 +99,7 @@ class OwnerDatabase:
                     f"the owner's sessions get {name} = {given:g} s although {wanted:g} s are set for it. Remedy: look "
                     "for PGOPTIONS, a service file or a pooler between this host and the server"
                 )
-        if not self._one(f"SELECT pg_try_advisory_lock({LOCK})"):
+        if not self._locked(SETTLE_SECONDS):
             holders = "; ".join(self._column(_HOLDER)) or "a session that has just ended"
             raise Refused(f"another run migrates this database: {holders}. Remedy: wait until it has ended")
         others = self._others(SETTLE_SECONDS)
@@ -123,12 +120,35 @@ class OwnerDatabase:
             self._one("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         return list(others.values())
 
+    def failing(self, checks: Sequence[str]) -> list[str]:
+        """In transactions that cannot write. What a query returns is not told, for it may be personal."""
+        found = []
+        for check in checks:
+            self._run("BEGIN TRANSACTION READ ONLY")
+            try:
+                if self._run(check).fetchone() is not None:
+                    found.append(f"{check.strip()} returns rows")
+            except self._connection.Error as error:
+                found.append(f"{check.strip()} cannot be run (SQLSTATE {error.pgcode})")
+            finally:
+                self._run("ROLLBACK")
+        return found
+
     def watch(self) -> Watch:
         return Watch(lambda: self._column(_BLOCKERS))
 
     def _open(self) -> None:
         self._connection = self._connect()
         self._connection.autocommit = True
+
+    def _locked(self, seconds: float) -> bool:
+        """A run whose container was stopped just now needs a moment to see it."""
+        deadline = time.monotonic() + seconds
+        while not self._one(f"SELECT pg_try_advisory_lock({LOCK})"):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
 
     def _others(self, seconds: float) -> dict[int, str]:
         deadline = time.monotonic() + seconds

@@ -242,6 +242,11 @@ class Migrations:
         default=(),
         default_doc="none",
     )
+    checks: tuple[str, ...] = key(
+        ListOf(Text((grammar.check_query,), "one SELECT")),
+        "Queries that return no row when the data is whole; run after a migration, as the owner, and cannot write.",
+        default=(),
+    )
     timeout_seconds: int = key(
         Integer(1, 86400), "How long a command may run, all attempts together.", default=600, unit="s"
     )

@@ -80,6 +80,13 @@ options:
     description: How long one statement may run; 0 for as long as O(timeout_seconds).
     type: float
     default: 0
+  checks:
+    description:
+      - Queries that return no row when the data is whole. They run after the migration as the owner, in transactions
+        that cannot write; where one returns a row the module fails.
+    type: list
+    elements: str
+    default: []
   lock_attempts:
     description: How many times the command is run at most while it cannot have a lock.
     type: int
@@ -213,6 +220,7 @@ ARGUMENTS = {
     "ca_path": {"type": "path", "default": "/etc/signalbox/tls/ca.crt"},
     "lock_timeout_seconds": {"type": "float", "default": 5},
     "statement_timeout_seconds": {"type": "float", "default": 0},
+    "checks": {"type": "list", "elements": "str", "default": []},
     "lock_attempts": {"type": "int", "default": 5},
 }
 
@@ -294,7 +302,7 @@ def run(module):
         with files_for(one_shot, environment), database_of(given, password) as database:
             limits = rules.Limits(given["timeout_seconds"], given["lock_attempts"])
             attempt = lambda seconds: execute(engine, one_shot, image, seconds)  # noqa: E731  it is one expression
-            outcome = rules.Run(database, attempt, limits, warn=module.warn).run()
+            outcome = rules.Run(database, attempt, limits, given["checks"], warn=module.warn).run()
             return outcome, database.observe().revisions
 
 

@@ -269,6 +269,18 @@ CASES: list[tuple[str, list[tuple[str, Any]], str, list[str]]] = [
         ["4 s"],
     ),
     (
+        "a check that writes",
+        [("migrations.checks", ["DELETE FROM sessions"])],
+        "migrations.checks[0]",
+        ["not a query", "no row when all is well"],
+    ),
+    (
+        "two checks in one",
+        [("migrations.checks", ["SELECT 1; DROP TABLE sessions"])],
+        "migrations.checks[0]",
+        ["more than one statement"],
+    ),
+    (
         "statement after timeout",
         [("migrations", {"tool": "alembic", "statement_timeout_seconds": 601})],
         "migrations.statement_timeout_seconds",
@@ -398,6 +410,7 @@ SHAPE: dict[str, Any] = {
         "upgrade": list,
         "downgrade": list,
         "plan": list,
+        "checks": list,
         "timeout_seconds": int,
         "lock_timeout_seconds": int,
         "lock_attempts": int,

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +77,8 @@ def socket() -> Iterator[str]:
         initdb = [*NOBODY, f"{BINARIES[0]}/initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
         settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
+        # As on the platform: some settings are then a superuser's.
+        settings += ["-c", "shared_preload_libraries=pg_stat_statements"]
         with (home / "log").open("w") as log:
             command = [*NOBODY, f"{BINARIES[0]}/postgres", "-D", str(data), *settings]
             server = subprocess.Popen(command, stdout=log, stderr=log)
@@ -154,12 +156,18 @@ class Shop:
         return OwnerDatabase(lambda: self.connect("shop_owner", options=OPTIONS), TIMEOUTS)
 
     def migrate(
-        self, seconds: float = 30, attempts: int = 3, between: Callable[[], None] = lambda: None
+        self,
+        seconds: float = 30,
+        attempts: int = 3,
+        between: Callable[[], None] = lambda: None,
+        checks: Sequence[str] = (),
     ) -> rules.Outcome:
         self.warnings: list[str] = []
         with self.database() as database:
             limits = rules.Limits(seconds, attempts)
-            run = rules.Run(database, self.upgrade, limits, sleep=lambda _s: between(), warn=self.warnings.append)
+            run = rules.Run(
+                database, self.upgrade, limits, checks, sleep=lambda _s: between(), warn=self.warnings.append
+            )
             return run.run()
 
 
@@ -303,7 +311,8 @@ def test_a_revision_that_was_done_is_not_lost_by_the_next_one(shop: Shop) -> Non
 
 
 @needs_server
-def test_a_second_run_is_refused_and_the_first_is_named(shop: Shop) -> None:
+def test_a_second_run_is_refused_and_the_first_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[OwnerDatabase.__module__], "SETTLE_SECONDS", 0.2)
     with shop.database() as first:
         first.claim()
         with pytest.raises(rules.Refused, match=r"another run migrates this database: pid \d+ from"):
@@ -332,3 +341,17 @@ def test_a_session_of_the_owner_in_a_transaction_is_not_joined(shop: Shop, monke
     with pytest.raises(rules.Refused, match=f"pid {other.info.backend_pid} from the server itself"):
         shop.migrate()
     other.rollback()
+
+
+@needs_server
+def test_checks_that_return_a_row_fail_it_and_tell_no_value(shop: Shop) -> None:
+    shop.revision("one", None, "op.execute(\"UPDATE t SET a = 'a secret' WHERE id = 1\")")
+    checks = ["SELECT a FROM t WHERE a IS NOT NULL;", "SELECT 1 WHERE false", "SELECT nothing", "SELECT lo_create(0)"]
+    outcome = shop.migrate(checks=checks)
+    assert outcome.ended.code == 0
+    assert "SELECT a FROM t WHERE a IS NOT NULL; returns rows" in outcome.problem
+    assert "SELECT nothing cannot be run (SQLSTATE 42703)" in outcome.problem
+    assert "SELECT lo_create(0) cannot be run (SQLSTATE 25006)" in outcome.problem
+    assert "secret" not in outcome.problem
+    assert "false" not in outcome.problem
+    assert shop.migrate(checks=["SELECT 1 WHERE false"]).problem == ""
