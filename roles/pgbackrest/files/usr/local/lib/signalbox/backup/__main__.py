@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import shutil
@@ -292,12 +293,11 @@ class Program:
     # ---- migrations ------------------------------------------------------------------------------------------------
 
     def rehearse(self) -> dict[str, Any]:
-        import psycopg2  # of Debian, on the hosts that rehearse
-
+        driver = importlib.import_module("psycopg2")  # nothing else here needs it
         wanted = rehearsal.asked(inplace.request(sys.stdin.read()))
         repository = Repository(self.known["stanza"], self.known["scratch_configuration"])
         seconds, processes = float(self.known["drill_seconds"]), int(self.known["processes"])
-        run = rehearsal.Rehearsal(repository, self._scratch(), psycopg2, processes, seconds, say)
+        run = rehearsal.Rehearsal(repository, self._scratch(), driver, processes, seconds, say)
         with alone(self.known, "drill", GLANCE_SECONDS), unexpired(self.known):
             self._scratch_room(repository)
             return asdict(run.run(wanted, time.time()))
