@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -81,6 +82,7 @@ class ActionModule(ActionBase):
             certificate_faults=faults(self._loader, served, str(variables.get("inventory_dir") or "")),
             core_version=core_version,
             has_jmespath=HAS_JMESPATH,
+            has_pglast=importlib.util.find_spec("pglast") is not None,
         )
 
 

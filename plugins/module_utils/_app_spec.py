@@ -127,7 +127,11 @@ def _complete(app: App) -> App:
 
 
 def _complete_migrations(migrations: Migrations | None) -> Migrations | None:
-    if migrations is None or migrations.tool != "alembic":
+    if migrations is None:
+        return None
+    seconds = migrations.statement_timeout_seconds or migrations.timeout_seconds
+    migrations = replace(migrations, statement_timeout_seconds=seconds)
+    if migrations.tool != "alembic":
         return migrations
     return replace(
         migrations,

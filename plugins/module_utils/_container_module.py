@@ -30,6 +30,24 @@ REGISTRY_OPTIONS: dict[str, Any] = {
     "username": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
 }
+# Of the modules that run one command of an image.
+RUN_OPTIONS: dict[str, Any] = {
+    "app": {"type": "str", "required": True},
+    "image": {"type": "str", "required": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "secret_sources": {"type": "dict", "default": {}, "no_log": False},
+    "resources": {"type": "dict", "default": {}, "options": RESOURCE_OPTIONS, "apply_defaults": True},
+    "mounts": {"type": "list", "elements": "dict", "default": [], "options": MOUNT_OPTIONS},
+    "temporary": {"type": "list", "elements": "str", "default": ["/tmp"]},  # noqa: S108  of the container
+    "read_only": {"type": "bool", "default": True},
+    "user": {"type": "str", "default": ""},
+    "timeout_seconds": {"type": "float", "default": 600},
+    "registry": {"type": "dict", "options": REGISTRY_OPTIONS},
+    "pull_attempts": {"type": "int", "default": 4},
+    "minimum_free_bytes": {"type": "int", "default": 1073741824},
+    "image_download_bytes": {"type": "int", "default": 0},
+    "engine_socket": {"type": "path", "default": "/run/docker.sock"},
+}
 
 
 class Module(Protocol):
@@ -59,13 +77,13 @@ def guard(module: Module) -> dict[str, Any]:
     DEBUG=1 or APP=agent-api would lose each "1" and each name. Here only values that can be secrets are struck out.
     """
     password = (module.params.get("registry") or {}).get("password")
-    shown = {name: value for name, value in module.params.items() if name != "environment"}
+    hidden = {name: module.params[name] for name in ("environment", "secrets") if module.params.get(name)}
+    shown = {name: value for name, value in module.params.items() if name not in hidden}
     if password:
         shown["registry"] = {**shown["registry"], "password": "(hidden)"}
-    environment = module.params.get("environment") or {}
-    texts = {name: str(value) for name, value in environment.items() if isinstance(value, str)}
+    texts = {name: str(value) for given in hidden.values() for name, value in given.items() if isinstance(value, str)}
     module.no_log_values = secret_values(texts, _texts(shown)) | ({password} if password else set())
-    return {"module_args": {**shown, "environment": dict.fromkeys(environment, "(hidden)")}}
+    return {"module_args": {**shown, **{name: dict.fromkeys(given, "(hidden)") for name, given in hidden.items()}}}
 
 
 def delivered(
@@ -76,7 +94,7 @@ def delivered(
     values = {name: str(value) for name, value in ask(["fetch"], sources).items()} if sources else {}
     filled = fill(environment, values)
     if sources:
-        shown = _texts({name: value for name, value in module.params.items() if name != "environment"})
+        shown = _texts({name: value for name, value in module.params.items() if name not in ("environment", "secrets")})
         fetched = {value for value in values.values() if len(value) >= SECRET_LENGTH}
         changed = {name: value for name, value in filled.items() if value != environment[name]}
         module.no_log_values = set(module.no_log_values) | fetched | secret_values(changed, shown)

@@ -44,6 +44,7 @@ class Node:
     error: str = ""
     contract: bool = False
     labels: tuple[str, ...] = ()
+    undo: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Pending:
     deferred: Sequence[str] = ()
     findings: Sequence[Finding] = ()
     heads: Sequence[str] = field(default_factory=tuple)
+    # The last revision that runs now, where others are left for later.
+    target: str = ""
 
 
 def nodes_of(tree: Sequence[Mapping[str, Any]]) -> list[Node]:
@@ -69,6 +72,7 @@ def nodes_of(tree: Sequence[Mapping[str, Any]]) -> list[Node]:
             one.get("error") or "",
             bool(one.get("contract")),
             tuple(one.get("labels") or ()),
+            one.get("undo") or "",
         )
         for one in tree
     ]
@@ -92,8 +96,11 @@ def pending(
     order = [known[one] for one in _order(known, _ancestors(known, live))]
     now, later, findings = _without_contracts(order, known, contracts)
     findings += [one for node in now for one in _downgrade(node) if not accept_no_downgrade]
-    revisions = [Revision(node.id, inner(node.sql), False, _blind(node)) for node in now]
-    return Pending(revisions, [node.id for node in later], findings, heads)
+    target = now[-1].id if now and later else ""
+    if target:
+        findings += _beside(now, _ancestors(known, [target]), later[0])
+    revisions = [Revision(node.id, inner(node.sql), False, _blind(node), _undo(node)) for node in now]
+    return Pending(revisions, [node.id for node in later], findings, heads, target)
 
 
 def inner(sql: str) -> str:
@@ -187,6 +194,16 @@ def _without_contracts(
     return now, later, findings
 
 
+def _beside(now: Sequence[Node], reached: set[str], contract: Node) -> Iterator[Finding]:
+    """An upgrade goes to one revision, and to what that one builds on."""
+    for node in now:
+        if node.id not in reached:
+            told = f"{contract.id} is left for later, and no single revision before it builds on all that is to run now"
+            yield _finding(
+                54, HOLD, node.id, told, f"Merge the branches before {contract.id}, or release them in turn."
+            )
+
+
 def _function(node: Node, name: str) -> ast.FunctionDef | None:
     try:
         tree = ast.parse(node.source)
@@ -214,6 +231,12 @@ def _blind(node: Node) -> str:
         if inner:
             return f"upgrade() calls {name}(), which uses {', '.join(inner)}; {_LESS}"
     return ""
+
+
+def _undo(node: Node) -> str:
+    """The downgrade's SQL, unless it asks the database, or there is more than one revision to go back to."""
+    downgrade = _function(node, "downgrade")
+    return "" if downgrade is None or len(node.down) > 1 or any(_asks(downgrade)) else node.undo
 
 
 def _asks(function: ast.AST) -> Iterator[str]:

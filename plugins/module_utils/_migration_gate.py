@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_alembic as alembic
+from ansible_collections.signalbox.platform.plugins.module_utils import _migration_rehearsal as rehearsal
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_image import (
     NoTree,
     answer_of,
@@ -42,6 +43,8 @@ class Request:
     settings: Settings = field(default_factory=Settings)
     observed_seconds_minimum: int = 3600
     contracts: Sequence[str] = ()
+    serving: bool = True
+    rehearsal: Mapping[str, Any] | None = None
 
 
 def decide(request: Request, squawk: Squawk | None = None) -> Report:
@@ -51,9 +54,23 @@ def decide(request: Request, squawk: Squawk | None = None) -> Report:
     context = _context(request, settings, notes)
     report = judge(pending.revisions, context, pending.findings)
     extra = _squawk(squawk, pending.revisions, context, report, notes)
-    return dataclasses.replace(
-        report, findings=in_order([*report.findings, *extra]), deferred=list(pending.deferred), notes=notes
+    report = dataclasses.replace(
+        report,
+        findings=in_order([*report.findings, *extra]),
+        deferred=list(pending.deferred),
+        target=pending.target,
+        notes=notes,
     )
+    return report if request.rehearsal is None else rehearsal.joined(report, request.rehearsal, settings)
+
+
+def to_rehearse(request: Request) -> dict[str, Any]:
+    """What a rehearsal needs to know. Raises NotRehearsable."""
+    pending, settings = _pending(request)
+    if request.context is None:
+        raise rehearsal.NotRehearsable("the live database was not read")
+    serving = _context(request, settings, []).serving
+    return rehearsal.wanted(pending, settings, request.context["live"], serving)
 
 
 def _pending(request: Request) -> tuple[alembic.Pending, Settings]:
@@ -95,6 +112,9 @@ def _context(request: Request, settings: Settings, notes: list[str]) -> Context:
         notes.append("The live database was not read.")
         return Context(settings=settings)
     context = request.context
+    if not request.serving:
+        notes.append("No release serves, so no statement can change its outcome or wait.")
+        return Context(context["catalogue"], [], True, settings)
     texts = context["statements"]
     if texts is None:
         notes.append("The database has no pg_stat_statements, so the statements of the serving release are not known.")

@@ -114,6 +114,8 @@ class Revision:
     sql: str
     contract: bool = False
     blind: str = ""
+    # What takes it back, where that is known.
+    undo: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Report:
     findings: Sequence[Finding]
     notes: Sequence[str] = ()
     deferred: Sequence[str] = ()
+    target: str = ""
     covered: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,6 +154,7 @@ class Report:
             "findings": [finding.as_dict() for finding in self.findings],
             "notes": list(self.notes),
             "deferred": list(self.deferred),
+            "target": self.target,
             "covered": dict(self.covered),
         }
 

@@ -14,6 +14,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._migration_mode
     Finding,
     Report,
 )
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rehearsal import table
 
 _MEANING = {
     RUN_NOW: "no statement of the serving release changes its outcome, or waits longer than it may",
@@ -73,6 +74,8 @@ def _markdown(report: Report, name: str) -> Iterator[str]:
         yield ""
         for one in remarks:
             yield f"- {one.source}, revision `{one.revision}`: {one.evidence}"
+    if "rehearsal" in report.covered:
+        yield from table(report.covered["rehearsal"])
     yield ""
     yield "## What is known and what is not"
     yield ""

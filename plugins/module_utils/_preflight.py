@@ -94,6 +94,7 @@ class Situation:
     certificate_faults: Mapping[str, str] = field(default_factory=dict)
     core_version: str = "2.19"
     has_jmespath: bool = True
+    has_pglast: bool = True
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,12 @@ def _control_node(situation: Situation) -> Iterator[Problem]:
             "control node",
             "lacks the Python library jmespath, which reads the answers of health checks",
             "Install it for the Python that runs Ansible: pip install jmespath",
+        )
+    if situation.operation in _TO_RELEASE and not situation.has_pglast:
+        yield Problem(
+            "control node",
+            "lacks the Python library pglast, with which the migration gate reads SQL",
+            "Install it for the Python that runs Ansible: pip install -r requirements.txt",
         )
 
 

@@ -23,21 +23,27 @@ class Server:
     timeout_seconds: int = 10
 
 
+def postgresql_options(server: Server, user: str, database: str, password: str) -> dict[str, Any]:
+    """What libpq needs to log in over verified TLS."""
+    return {
+        "host": server.name or server.address,
+        "hostaddr": server.address,
+        "port": server.port,
+        "user": user,
+        "password": password,
+        "dbname": database,
+        "sslmode": "verify-full",
+        "sslrootcert": server.ca_path,
+        "gssencmode": "disable",
+        "connect_timeout": server.timeout_seconds,
+    }
+
+
 def postgresql_refusal(driver: Any, server: Server, user: str, database: str, password: str) -> str | None:
     """None, or why the login failed. `driver` is psycopg2."""
     try:
         connection = driver.connect(
-            host=server.name or server.address,
-            hostaddr=server.address,
-            port=server.port,
-            user=user,
-            password=password,
-            dbname=database,
-            sslmode="verify-full",
-            sslrootcert=server.ca_path,
-            gssencmode="disable",
-            connect_timeout=server.timeout_seconds,
-            application_name="signalbox-verify",
+            **postgresql_options(server, user, database, password), application_name="signalbox-verify"
         )
         try:
             with connection.cursor() as cursor:

@@ -238,6 +238,17 @@ def plain_value(text: str) -> Iterator[Fault]:
         yield "carries a password in a URL", "Name the variable under secrets and put the value in the vault file"
 
 
+def check_query(text: str) -> Iterator[Fault]:
+    """One query, to be run in a transaction that cannot write."""
+    if not re.match(r"\s*(select|with|values|table)\b", text, re.IGNORECASE):
+        yield (
+            f"is {shorten(text)!r}, not a query",
+            "Write one SELECT that returns what is wrong, and no row when all is well",
+        )
+    if ";" in text.rstrip().rstrip(";"):
+        yield "has more than one statement", "Write each query as an entry of its own"
+
+
 def file_path(text: str) -> Iterator[Fault]:
     """A file on the control node. Nothing of the text is shown: it may be the key itself."""
     if "-----BEGIN" in text:

@@ -242,9 +242,26 @@ class Migrations:
         default=(),
         default_doc="none",
     )
-    timeout_seconds: int = key(Integer(1, 86400), "How long a command may run.", default=600, unit="s")
+    checks: tuple[str, ...] = key(
+        ListOf(Text((grammar.check_query,), "one SELECT")),
+        "Queries that return no row when the data is whole; run after a migration, as the owner, and cannot write.",
+        default=(),
+    )
+    timeout_seconds: int = key(
+        Integer(1, 86400), "How long a command may run, all attempts together.", default=600, unit="s"
+    )
     lock_timeout_seconds: int = key(
         Integer(1, 600), "How long a statement may wait for a lock; at most timeout_seconds.", default=5, unit="s"
+    )
+    lock_attempts: int = key(
+        Integer(1, 20), "How many times `upgrade` runs at most while it cannot have a lock.", default=5
+    )
+    statement_timeout_seconds: int = key(
+        Integer(1, 86400),
+        "How long one statement may run; at most timeout_seconds.",
+        default=0,
+        default_doc="timeout_seconds",
+        unit="s",
     )
 
 

@@ -123,11 +123,13 @@ def _migrations(app: App, path: str) -> Iterator[Finding]:
                 where = f"migrations.{name}"
                 what = "is missing, and tool is commands"
                 yield Problem(f"{path}.{where}", what, _command_remedy(name)), (where, "migrations.tool")
-    if migrations.lock_timeout_seconds > migrations.timeout_seconds:
-        where = "migrations.lock_timeout_seconds"
-        what = f"is {migrations.lock_timeout_seconds} s, more than timeout_seconds ({migrations.timeout_seconds} s)"
-        keys = (where, "migrations.timeout_seconds")
-        yield Problem(f"{path}.{where}", what, "Write a smaller number"), keys
+    for name in ("lock_timeout_seconds", "statement_timeout_seconds"):
+        seconds = getattr(migrations, name)
+        if seconds > migrations.timeout_seconds:
+            where = f"migrations.{name}"
+            what = f"is {seconds} s, more than timeout_seconds ({migrations.timeout_seconds} s)"
+            keys = (where, "migrations.timeout_seconds")
+            yield Problem(f"{path}.{where}", what, "Write a smaller number"), keys
 
 
 def _command_remedy(name: str) -> str:

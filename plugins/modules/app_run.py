@@ -141,9 +141,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._container_envi
     redact,
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._container_module import (
-    MOUNT_OPTIONS,
-    REGISTRY_OPTIONS,
-    RESOURCE_OPTIONS,
+    RUN_OPTIONS,
     delivered,
     guard,
     puller_of,
@@ -164,26 +162,12 @@ from ansible_collections.signalbox.platform.plugins.module_utils._one_shot impor
 from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import UnfilledPlaceholder
 
 ARGUMENTS = {
-    "app": {"type": "str", "required": True},
+    **RUN_OPTIONS,
     "name": {"type": "str", "default": "task"},
-    "image": {"type": "str", "required": True},
     "command": {"type": "list", "elements": "str", "default": []},
     "entrypoint": {"type": "list", "elements": "str"},
-    "environment": {"type": "dict", "default": {}, "no_log": True},
-    "secret_sources": {"type": "dict", "default": {}, "no_log": False},
-    "resources": {"type": "dict", "default": {}, "options": RESOURCE_OPTIONS, "apply_defaults": True},
-    "mounts": {"type": "list", "elements": "dict", "default": [], "options": MOUNT_OPTIONS},
-    "temporary": {"type": "list", "elements": "str", "default": ["/tmp"]},  # noqa: S108  of the container
-    "read_only": {"type": "bool", "default": True},
-    "user": {"type": "str", "default": ""},
     "network": {"type": "str", "default": "bridge"},
-    "timeout_seconds": {"type": "float", "default": 600},
     "changes": {"type": "bool", "default": True},
-    "registry": {"type": "dict", "options": REGISTRY_OPTIONS},
-    "pull_attempts": {"type": "int", "default": 4},
-    "minimum_free_bytes": {"type": "int", "default": 1073741824},
-    "image_download_bytes": {"type": "int", "default": 0},
-    "engine_socket": {"type": "path", "default": "/run/docker.sock"},
 }
 
 

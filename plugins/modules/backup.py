@@ -17,6 +17,8 @@ description:
     the repository what the newest copy before the moment O(value) has; what it was is kept beside it.
   - O(operation=masked) restores to a scratch server, gives every column of O(database) what O(rules) say, and leaves an
     archive of C(pg_dump) for the user who connects to the host, or root; a column without a rule stops it.
+  - O(operation=rehearse) restores the newest state to a scratch server, runs a migration there and back, with the
+    statements of the serving release before and after, and removes it. No value leaves the host.
   - On the database host O(operation=mark) makes a restore point, whose name begins with O(value) and tells when it was.
     O(operation=tables) puts O(tables), or all of O(database), as they were at a target, beside the live ones, with a
     scratch server there; nothing live is stopped or changed.
@@ -30,8 +32,8 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [prepare, backup, verify, drill, status, mark, masked, tables, copy, roll_back, restore, rebuild, undo,
-      forget]
+    choices: [prepare, backup, verify, drill, status, mark, masked, rehearse, tables, copy, roll_back, restore, rebuild,
+      undo, forget]
   kind:
     description:
       - Kind of backup with O(operation=backup), C(full), C(diff) or C(incr); empty for the one that is due.
@@ -73,6 +75,13 @@ options:
     description: For each table, what each column gets, with O(operation=masked); see C(docs/backup.md).
     type: dict
     default: {}
+  rehearsal:
+    description:
+      - What to rehearse, RV(signalbox.platform.migration_gate#module:to_rehearse) with C(database), C(owner), C(role),
+        C(lock_timeout_seconds), C(statement_timeout_seconds), C(seconds) that all of it may take, and C(held_seconds)
+        that a lock may be held that a serving statement waits for.
+    type: dict
+    default: {}
   tables:
     description:
       - Tables that O(operation=tables) puts into a schema of their own, with schema where it is not C(public). They
@@ -110,7 +119,7 @@ done:
   elements: str
 report:
   description: What the drill or the restore did and found; see C(docs/backup.md).
-  returned: operations drill, masked, tables, copy, roll_back, restore and rebuild
+  returned: operations drill, masked, rehearse, tables, copy, roll_back, restore and rebuild
   type: dict
 path:
   description: Archive on the host.
@@ -152,6 +161,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils import _backup_
 from ansible_collections.signalbox.platform.plugins.module_utils._handover import NotHandedOver, hand_over
 
 PROGRAM = "/usr/local/lib/signalbox/backup"
+SETTINGS = "/etc/signalbox/backup.json"
 # What stops and starts services, or writes where postgres must not.
 AS_ROOT = ("copy", "roll_back", "restore", "rebuild", "undo", "forget")
 FETCHED = "/var/lib/signalbox/fetched"
@@ -222,6 +232,18 @@ def masked(module):
     module.exit_json(changed=True, report=answer, path=path, lines=report.masked_lines(answer))
 
 
+def rehearse(module):
+    """In a scope of its own, for what it runs is the app's: it may not take the host's memory."""
+    with open(SETTINGS, encoding="utf-8") as handle:
+        memory = json.load(handle)["drill_memory"]
+    scope = ("systemd-run", "--quiet", "--scope", "--collect", f"--property=MemoryMax={memory}")
+    before = (*scope, "nice", "-n", "10", "ionice", "-c", "3")
+    code, out, error = run(module, "rehearse", data=json.dumps(module.params["rehearsal"]), before=before)
+    if code != 0:
+        module.fail_json(msg=f"The migration could not be rehearsed: {last_words(error)}", code=code)
+    module.exit_json(changed=False, report=json.loads(out))
+
+
 def last_words(error):
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     named = [line for line in lines if line.startswith("backup: ") or "ERROR" in line]
@@ -268,7 +290,18 @@ def main():
             "operation": {
                 "type": "str",
                 "required": True,
-                "choices": ["prepare", "backup", "verify", "drill", "status", "mark", "masked", "tables", *AS_ROOT],
+                "choices": [
+                    "prepare",
+                    "backup",
+                    "verify",
+                    "drill",
+                    "status",
+                    "mark",
+                    "masked",
+                    "rehearse",
+                    "tables",
+                    *AS_ROOT,
+                ],
             },
             "kind": {"type": "str", "default": ""},
             "value": {"type": "str", "default": ""},
@@ -278,6 +311,7 @@ def main():
             "accept_smaller": {"type": "bool", "default": False},
             "database": {"type": "str", "default": ""},
             "rules": {"type": "dict", "default": {}},
+            "rehearsal": {"type": "dict", "default": {}},
             "tables": {"type": "list", "elements": "str", "default": []},
             "timeout_seconds": {"type": "int", "default": 86400},
         },
@@ -300,10 +334,11 @@ def main():
             problems=report.problems(found, now),
             unprotected=report.unprotected(found, now),
         )
-    if operation in ("mark", "masked", "tables"):
+    acts = {"mark": mark, "masked": masked, "rehearse": rehearse, "tables": tables}
+    if operation in acts:
         if module.check_mode:
             module.exit_json(changed=True, lines=[])
-        {"mark": mark, "masked": masked, "tables": tables}[operation](module)
+        acts[operation](module)
     if operation in AS_ROOT:
         if module.check_mode:
             module.exit_json(changed=True, lines=[])

@@ -49,6 +49,13 @@ options:
       - What M(signalbox.platform.migration_context_info) read from the live database.
       - Without it hardly anything but a new table passes.
     type: dict
+  serving:
+    description: Whether a release serves. Where none does, as before the first one, there is nobody to break or stall.
+    type: bool
+    default: true
+  rehearsal:
+    description: RV(signalbox.platform.backup#module:report) of a rehearsal. It may speak against the migration only.
+    type: dict
   models_output:
     description: What the same program printed in the serving release's image; mapped tables complete the statements.
     type: str
@@ -159,6 +166,7 @@ report:
     verdict: {description: The same verdict., type: str}
     revisions: {description: "Each pending revision with C(id) and C(verdict).", type: list}
     deferred: {description: Revisions that are left for later., type: list}
+    target: {description: Where some are, the last one that may run now; empty when none may., type: str}
     findings:
       description: >-
         What was found, the deciding ones first, each with C(hazard) (its number in docs/migrations.md), C(title),
@@ -167,8 +175,20 @@ report:
       type: list
     notes: {description: What could not be covered., type: list}
     covered: {description: What the verdict rests on., type: dict}
+to_rehearse:
+  description: For O(signalbox.platform.backup#module:rehearsal), the part that is known here; null where it cannot be.
+  returned: always
+  type: dict
+not_rehearsable:
+  description: Why it cannot be rehearsed; empty where it can.
+  returned: always
+  type: str
 markdown:
   description: The report for people.
+  returned: always
+  type: str
+html:
+  description: The same as one page for a browser, with a picture of the rehearsal's locks.
   returned: always
   type: str
 lines:
@@ -183,9 +203,15 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.signalbox.platform.plugins.module_utils._migration_gate import Request, decide
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_gate import (
+    Request,
+    decide,
+    to_rehearse,
+)
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_image import NoTree
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_model import RUN_NOW, TRANSACTIONS, Settings
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_page import page
+from ansible_collections.signalbox.platform.plugins.module_utils._migration_rehearsal import NotRehearsable
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_report import lines, markdown
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_sql import PGLAST_ERROR
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_squawk import Squawk
@@ -197,6 +223,8 @@ ARGUMENTS = {
     "revisions": {"type": "list", "elements": "dict", "options": STEP},
     "files": {"type": "list", "elements": "path"},
     "context": {"type": "dict"},
+    "serving": {"type": "bool", "default": True},
+    "rehearsal": {"type": "dict"},
     "models_output": {"type": "str"},
     "transaction": {"type": "str", "choices": list(TRANSACTIONS)},
     "lock_timeout_seconds": {"type": "float"},
@@ -237,6 +265,14 @@ def linter(module):
     return Squawk(path, lambda command, text: module.run_command(list(command), data=text)) if path else None
 
 
+def rehearsable(request):
+    """What to rehearse, or why that cannot be."""
+    try:
+        return to_rehearse(request), ""
+    except NotRehearsable as error:
+        return None, str(error)
+
+
 def main():
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
@@ -252,6 +288,8 @@ def main():
             image_output=wanted["image_output"],
             revisions=steps(wanted),
             context=wanted["context"],
+            serving=wanted["serving"],
+            rehearsal=wanted["rehearsal"],
             models_output=wanted["models_output"],
             url=wanted["url"],
             settings=Settings(**{name: wanted[name] for name in _SETTINGS}),
@@ -259,6 +297,7 @@ def main():
             contracts=wanted["contracts"],
         )
         report = decide(request, linter(module))
+        asked, why = rehearsable(request)
     except (NoTree, OSError, UnicodeDecodeError) as error:
         module.fail_json(msg=f"{wanted['app']}: {error}")
     told = lines(report, wanted["app"])
@@ -266,7 +305,10 @@ def main():
         "verdict": report.verdict,
         "report": report.as_dict(),
         "markdown": markdown(report, wanted["app"]),
+        "html": page(report, wanted["app"]),
         "lines": told,
+        "to_rehearse": asked,
+        "not_rehearsable": why,
     }
     if wanted["enforce"] and report.verdict != RUN_NOW:
         module.fail_json(msg="\n".join(told), **result)

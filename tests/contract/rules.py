@@ -422,7 +422,8 @@ def _undeclared_secrets(options: dict[str, Any], prefix: str = "") -> Iterator[s
 
 # Modules whose failures an operator must be able to read: they strike secret values out of their output.
 SELF_CENSORING = tuple(
-    f"{COLLECTION}.{name}" for name in ("app_run", "image_info", "slot", "slot_check", "vault_bootstrap", "vault_seal")
+    f"{COLLECTION}.{name}"
+    for name in ("app_run", "image_info", "migration_run", "slot", "slot_check", "vault_bootstrap", "vault_seal")
 )
 
 

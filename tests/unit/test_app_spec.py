@@ -268,6 +268,24 @@ CASES: list[tuple[str, list[tuple[str, Any]], str, list[str]]] = [
         "migrations.lock_timeout_seconds",
         ["4 s"],
     ),
+    (
+        "a check that writes",
+        [("migrations.checks", ["DELETE FROM sessions"])],
+        "migrations.checks[0]",
+        ["not a query", "no row when all is well"],
+    ),
+    (
+        "two checks in one",
+        [("migrations.checks", ["SELECT 1; DROP TABLE sessions"])],
+        "migrations.checks[0]",
+        ["more than one statement"],
+    ),
+    (
+        "statement after timeout",
+        [("migrations", {"tool": "alembic", "statement_timeout_seconds": 601})],
+        "migrations.statement_timeout_seconds",
+        ["601 s", "600 s"],
+    ),
     ("no processor", [("resources.cpus", 0)], "resources.cpus", ["is 0", "above 0"]),
     ("cpus in quotes", [("resources.cpus", "0.5")], "resources.cpus", ["quotes away: 0.5"]),
     ("memory as a number", [("resources.memory", 512)], "resources.memory", ["number 512", "text"]),
@@ -392,8 +410,11 @@ SHAPE: dict[str, Any] = {
         "upgrade": list,
         "downgrade": list,
         "plan": list,
+        "checks": list,
         "timeout_seconds": int,
         "lock_timeout_seconds": int,
+        "lock_attempts": int,
+        "statement_timeout_seconds": int,
     },
     "resources": {"cpus": float, "memory": str, "pids": int},
     "metrics": {"path": str},
@@ -437,6 +458,7 @@ def test_normalised_shape_and_defaults() -> None:
     assert full["database"]["name"] == "agent_api"
     assert full["cache"]["url"] == "rediss://{user}:{password}@{host}:{port}/0"
     assert full["migrations"]["upgrade"] == ["alembic", "upgrade", "head"]
+    assert full["migrations"]["statement_timeout_seconds"] == full["migrations"]["timeout_seconds"] == 600
     assert full["migrations"]["downgrade"] == ["alembic", "downgrade", "{revision}"]
     assert full["bake"] == {
         "seconds": 60,

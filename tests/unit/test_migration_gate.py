@@ -170,6 +170,23 @@ def test_parents_come_first_and_merges_join():
     assert [one.id for one in alembic.pending(alembic.nodes_of(tree), []).revisions] == ["a", "c", "b", "d"]
 
 
+def test_what_is_left_for_later_gives_the_revision_to_go_to():
+    tree = [{"id": "a"}, {"id": "b", "down": ["a"]}, {"id": "c", "down": ["b"], "contract": True}]
+    cases = {("a",): ("b", ["c"]), ("b",): ("", ["c"]), (): ("b", ["c"])}
+    for live, (target, later) in cases.items():
+        found = alembic.pending(alembic.nodes_of(tree), live)
+        assert (found.target, found.deferred, found.findings) == (target, later, [])
+    assert alembic.pending(alembic.nodes_of(tree[:2]), ["a"]).target == ""
+
+
+def test_two_branches_before_what_is_left_for_later_are_no_single_way():
+    tree = [{"id": "a"}, {"id": "b", "down": ["a"]}, {"id": "c", "down": ["a"]}]
+    tree.append({"id": "d", "down": ["b", "c"], "contract": True})
+    found = alembic.pending(alembic.nodes_of(tree), ["a"])
+    assert [(one.verdict, one.revision) for one in found.findings] == [(HOLD, "b")]
+    assert "Merge the branches before d" in found.findings[0].remedy
+
+
 def test_a_helper_that_asks_the_database_is_seen_through():
     source = "def has(name):\n    return op.get_bind()\ndef upgrade():\n    has('t')\ndef downgrade():\n    op.y()\n"
     found = alembic.pending(alembic.nodes_of([{"id": "a", "source": source}]), [])
@@ -291,6 +308,33 @@ def test_what_could_not_be_covered_is_named(changes, note):
 def test_the_owners_role_gives_the_timeout_that_the_runner_does_not():
     request = gate.Request(context={"settings": {"lock_timeout": "3s"}}, settings=model.Settings())
     assert gate._settings(request).lock_timeout_seconds == 3
+
+
+def test_before_the_first_release_nobody_breaks_and_what_cannot_run_is_found():
+    shop = json.loads((CHECKOUT / "tests/migrations/catalogues.json").read_text())["base"]
+    young = {"catalogue": shop, "observed_seconds": 5}
+    drop = [{"id": "r", "sql": "ALTER TABLE customers DROP COLUMN phone"}]
+    index = [{"id": "r", "sql": "CREATE INDEX CONCURRENTLY i ON customers (phone)"}]
+    assert asked(context=young, revisions=drop).verdict == UNDETERMINED
+    first = asked(context=young, revisions=drop, serving=False)
+    assert first.verdict == RUN_NOW
+    assert "No release serves" in " ".join(first.notes)
+    assert [one.hazard for one in asked(context=young, revisions=index, serving=False).findings] == [45]
+
+
+def test_what_the_image_lists_can_be_rehearsed(tmp_path):
+    path = tree(tmp_path, ", transaction_per_migration=True", one=(None, UP.format("op.create_table('x')")))
+    command = [sys.executable, "-c", PROGRAM.read_text()]
+    environment = {**os.environ, "SIGNALBOX_LIVE": "[]", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, check=True)
+    known = {"catalogue": EMPTY, "live": [], "settings": {}, "statements": [], "observed_seconds": 9999, "forgotten": 0}
+    found = gate.to_rehearse(gate.Request(image_output=done.stdout, context=known))
+    assert (found["transaction"], [one["id"] for one in found["steps"]]) == (model.EACH, ["one"])
+    assert any(text.lower().startswith("create table x") for text in found["steps"][0]["up"])
+    assert found["steps"][0]["down"][0] == "DROP TABLE x"
+    assert all(
+        "BEGIN" not in text and "COMMIT" not in text for way in ("up", "down") for text in found["steps"][0][way]
+    )
 
 
 def test_a_report_says_all_and_is_json():
@@ -420,12 +464,27 @@ def test_the_image_lists_its_revisions(tmp_path):
     assert (found["transaction"], found["unknown"]) == ("each", "")
     assert (known["one"]["source"], known["one"]["sql"]) == ("", "")
     assert known["two"]["contract"]
+    assert known["one"]["undo"] == ""
+    assert "DROP TABLE x" in known["three"]["undo"]
+    assert "SET version_num='two'" in known["three"]["undo"]
     assert alembic.inner(known["three"]["sql"]).split("CREATE INDEX CONCURRENTLY")[0].strip().endswith("COMMIT;")
     assert "NoInspectionAvailable" in known["four"]["error"]
     assert image.statements_of_models(found["tables"]) == [
         'SELECT "id", "a", "b" FROM "t"',
         'INSERT INTO "t" ("b") VALUES ($1)',
     ]
+
+
+def test_whether_anything_is_pending_is_one_line(tmp_path):
+    path = tree(tmp_path, one=(None, UP.format("pass")), two=("one", UP.format("pass")))
+    for live, count in (["two"], "0"), (["one"], "1"), ([], "2"), (["unknown"], "2"):
+        environment = {**os.environ, "SIGNALBOX_LIVE": json.dumps(live), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", PROGRAM.read_text()]
+        done = subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, check=True)
+        assert f"SIGNALBOX-PENDING {count}" in done.stdout.splitlines()
+    (path / "alembic.ini").unlink()
+    done = subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, check=True)
+    assert "SIGNALBOX-PENDING unknown" in done.stdout.splitlines()
 
 
 def test_a_broken_tree_is_listed_all_the_same(tmp_path):

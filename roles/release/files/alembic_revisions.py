@@ -4,7 +4,8 @@
 
 Needs Alembic and nothing else, writes no file and opens no connection: SQL is rendered offline, one revision at a time.
 SIGNALBOX_LIVE holds the revisions that the database is at, as JSON; what came before is listed without text. The answer
-is one compressed line, so that nothing that env.py prints beside it does harm, and large trees fit.
+is one compressed line, so that nothing that env.py prints beside it does harm, and large trees fit; another one counts
+what is pending, for whoever only has to know whether anything is.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def described(one):
         "contract": bool(getattr(one.module, "contract", False)) or bool(CONTRACT.search(one.module.__doc__ or "")),
         "source": source,
         "sql": "",
+        "undo": "",
         "error": "",
     }
 
@@ -89,15 +91,17 @@ def explained(error):
     return "{}: {}".format(type(error).__name__, " ".join(str(error).split())[:300])
 
 
-def render(config, script, node):
+def render(config, script, node, back=False):
     from alembic.runtime.migration import MigrationStep
 
     revision = script.get_revision(node["id"])
+    step = MigrationStep.downgrade_from_script if back else MigrationStep.upgrade_from_script
 
     def steps(_rev, _context):
-        return [MigrationStep.upgrade_from_script(script.revision_map, revision)]
+        return [step(script.revision_map, revision)]
 
-    return environment(config, script, steps, node["down"] or None, node["id"])
+    start, end = node["down"] or None, node["id"]
+    return environment(config, script, steps, *((end, start) if back else (start, end)))
 
 
 def answer():
@@ -123,13 +127,17 @@ def answer():
         found["unknown"] = explained(error)
     past = ancestors(nodes, json.loads(os.environ.get("SIGNALBOX_LIVE", "[]")))
     for node in nodes:
-        if node["id"] in past:
+        node["pending"] = node["id"] not in past
+        if not node["pending"]:
             node["source"] = ""
             continue
         try:
             node["sql"] = render(config, script, node)
         except (Exception, SystemExit) as error:
             node["error"] = explained(error)
+        # A downgrade that cannot be rendered is one that is not rehearsed.
+        with contextlib.suppress(Exception, SystemExit):
+            node["undo"] = render(config, script, node, back=True)
     return found
 
 
@@ -141,3 +149,5 @@ if __name__ == "__main__":
         result = {"failed": explained(error)}
     packed = base64.b64encode(zlib.compress(json.dumps(result).encode(), 9)).decode()
     sys.stdout.write(f"\nSIGNALBOX-REVISIONS {packed}\n")
+    pending = "unknown" if "failed" in result else sum(node["pending"] for node in result["revisions"])
+    sys.stdout.write(f"SIGNALBOX-PENDING {pending}\n")

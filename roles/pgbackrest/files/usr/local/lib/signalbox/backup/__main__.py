@@ -11,6 +11,7 @@ copy                             as root: a versioned copy of the repository, wh
 roll-back                        as root: a time as JSON on stdin, the repository is as the copy before it has it; JSON
 heartbeat                        on the database host: write a row every few seconds
 masked                           a target, a database and rules as JSON on stdin; a copy without what is personal; JSON
+rehearse                         a migration as JSON on stdin, run on a scratch server with the newest state; JSON
 mark WHAT                        there: make a restore point; its name begins with WHAT; JSON
 tables                           there: a target, a database and tables as JSON on stdin, put beside the live ones; JSON
 restore                          there, as root: a target as JSON on stdin, the cluster is put back to it; JSON
@@ -25,6 +26,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import shutil
@@ -41,6 +43,7 @@ import heartbeat
 import inplace
 import masking
 import metrics
+import rehearsal
 import schedule
 import tables
 import targets
@@ -294,6 +297,18 @@ class Program:
             to = self.state / f"{database}.masked"
             return asdict(run.run(database, asked.get("rules") or {}, targets.target(asked), to, time.time()))
 
+    # ---- migrations ------------------------------------------------------------------------------------------------
+
+    def rehearse(self) -> dict[str, Any]:
+        driver = importlib.import_module("psycopg2")  # nothing else here needs it
+        wanted = rehearsal.asked(inplace.request(sys.stdin.read()))
+        repository = Repository(self.known["stanza"], self.known["scratch_configuration"])
+        seconds, processes = float(self.known["drill_seconds"]), int(self.known["processes"])
+        run = rehearsal.Rehearsal(repository, self._scratch(), driver, processes, seconds, say)
+        with alone(self.known, "drill", GLANCE_SECONDS), unexpired(self.known):
+            self._scratch_room(repository)
+            return asdict(run.run(wanted, time.time()))
+
     # ---- status and preparation ------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -438,6 +453,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "prepare",
         "heartbeat",
         "masked",
+        "rehearse",
         "tables",
         "restore",
         "rebuild",
@@ -467,6 +483,10 @@ def act(asked: argparse.Namespace) -> int:
         print(json.dumps(beside(known), sort_keys=True))
         return 0
     program, answer = Program(known), None
+    if asked.command == "rehearse":
+        # What it finds speaks against the migration, and is no fault of the backup.
+        print(json.dumps(program.rehearse(), sort_keys=True))
+        return 0
     if asked.command == "backup":
         program.backup(asked.type)
     elif asked.command == "verify":

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import postmaster
-from problems import BROKEN, Problem
+from problems import BROKEN, INPUT, Problem
 from repository import Repository, Said, execute
 from targets import Plan
 
@@ -93,6 +93,17 @@ do $$ declare name text; begin
   end loop;
 end $$;
 """
+# Who is to log in as himself: no powers, and no function runs with those of its owner where that is a superuser.
+_ADMIT = """
+set search_path = pg_catalog;
+alter role {role} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls valid until 'infinity';
+"""
+_INVOKER = """
+set search_path = pg_catalog;
+update pg_proc set prosecdef = false where prosecdef and oid >= 16384
+  and proowner in (select oid from pg_authid where rolsuper);
+"""
+_ROLE_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 # Validation then looks at every row again.
 _DOUBT = """
 set search_path = pg_catalog;
@@ -177,8 +188,8 @@ class Scratch:
             found = postmaster.state(self.data)
         return found
 
-    def stop(self) -> None:
-        self._control("stop", "-m", "fast", "-w", "-t", "120", seconds=130)
+    def stop(self, mode: str = "fast") -> None:
+        self._control("stop", "-m", mode, "-w", "-t", "120", seconds=130)
 
     def ask(self, database: str, statement: str, seconds: float = 600, role: str = "postgres") -> str:
         """One value, as text."""
@@ -205,6 +216,34 @@ class Scratch:
             self.run("postgres", _ROLE, 600)
             self.confined = True
         self.run(database, _CONFINE, 600)
+
+    def admit(self, database: str, roles: Sequence[str]) -> None:
+        """From now on these may log in, each as no more than itself. `confine` comes first."""
+        for role in roles:
+            if not _ROLE_NAME.match(role):
+                raise Problem(INPUT, f"{role!r} is no role of the platform", "name the owner and a login of the app")
+            self.run("postgres", _ADMIT.format(role=role), 60)
+        self.run(database, _INVOKER, 60)
+        with (self.directory / "pg_ident.conf").open("a") as mapping:
+            mapping.writelines(f"scratch {getpass.getuser()} {role}\n" for role in roles)
+        self._control("reload", seconds=60)
+        deadline = time.monotonic() + 10
+        for role in roles:
+            while True:
+                try:
+                    self.ask(database, "select 1", 10, role)
+                    break
+                except Problem:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+
+    def output(self, program: str, *options: str, seconds: float = 600) -> str:
+        """What one of PostgreSQL's clients prints."""
+        said = execute(self.client(program, *options), seconds)
+        if said.code != 0:
+            raise Problem(BROKEN, f"{program}: {said.errors.strip()[-300:]}", "see the reason")
+        return said.output
 
     def validate(self, database: str, seconds: float) -> None:
         """Foreign keys and checks hold, row by row."""
