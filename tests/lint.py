@@ -16,6 +16,7 @@ BACKUP = "roles/pgbackrest/files/usr/local/lib/signalbox/backup"
 STATE = "roles/restic/files/usr/local/lib/signalbox/state"
 STANDBY = "roles/postgresql_standby/files/usr/local/lib/signalbox/standby"
 HOST_VAULT = "roles/vault_client/files/usr/local/libexec/signalbox/host-vault"
+HOST_FACTS = "roles/telemetry/files/usr/local/lib/signalbox/host-facts"
 COMMANDS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
@@ -24,6 +25,7 @@ COMMANDS = (
     ["mypy", *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(f"{STATE}/*.py"))],
     ["mypy", *sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(f"{STANDBY}/*.py"))],
     ["mypy", HOST_VAULT],
+    ["mypy", HOST_FACTS],
     ["yamllint", "--strict", "."],
     ["ansible-lint", "--offline", "--strict"],
     ["antsibull-changelog", "lint"],

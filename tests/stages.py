@@ -31,6 +31,7 @@ SCENARIOS = (
     "state",
     "data",
     "secrets",
+    "monitoring",
     "app",
     "container_engine",
     "base",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.signalbox.platform.plugins.module_utils import _status_report, _wiring
+from ansible_collections.signalbox.platform.plugins.module_utils import _monitoring, _status_report, _wiring
 
 
 class FilterModule:
@@ -20,6 +20,8 @@ class FilterModule:
             "renewed_certificates": _wiring.renewed,
             "answered": _status_report.answered,
             "status_report": _status_report.report,
+            "exporters": _monitoring.exporters,
+            "prometheus_inputs": _monitoring.prometheus_inputs,
             "open_ports": _wiring.open_ports,
             "databases": _wiring.databases,
             "database_passwords": _wiring.database_passwords,

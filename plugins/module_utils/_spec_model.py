@@ -282,6 +282,18 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Objectives:
+    """What the app's users may expect; alerts go by how fast the rest, the error budget, is used up."""
+
+    availability_percent: float = key(
+        Number(50, 99.999),
+        "Share of requests that do not fail (5xx, or no answer), over 30 days.",
+        default=99.9,
+        unit="%",
+    )
+
+
+@dataclass(frozen=True)
 class App:
     """One deployable API. Its name is the key that the spec stands under."""
 
@@ -327,6 +339,7 @@ class App:
     migrations: Migrations | None = key(Section(Migrations, True), "Schema migrations; need a database.", default=None)
     resources: Resources = key(Section(Resources), "Limits of each container.", default=Resources())
     metrics: Metrics | None = key(Section(Metrics, True), "Prometheus metrics.", default=None)
+    objectives: Objectives = key(Section(Objectives), "Service level objectives.", default=Objectives())
     stop_timeout_seconds: int = key(Integer(1, 3600), "Time between SIGTERM and SIGKILL.", default=30, unit="s")
 
     @property

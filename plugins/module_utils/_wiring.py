@@ -13,6 +13,14 @@ from ansible_collections.signalbox.platform.plugins.module_utils._slot_environme
 SLOTS = ("blue", "green")
 # In the certificates with which edges and slots prove to each other what they are; playbooks/group_vars has them too.
 EDGE_NAME, SLOTS_NAME = "edge.signalbox.internal", "slots.signalbox.internal"
+# Exporter -> groups whose hosts run it, everywhere where there are none, and its port.
+EXPORTERS: Mapping[str, tuple[tuple[str, ...], int]] = {
+    "node": ((), 9100),
+    "process": ((), 9256),
+    "postgresql": (("postgresql", "postgresql_standby"), 9187),
+    "redis": (("redis",), 9121),
+}
+EDGE_METRICS_PORT = 9145
 Spec = Mapping[str, Any]
 Specs = Mapping[str, Spec]
 # App to name to value; empty strings stand in for what is missing, so that structures can be shown without secrets.
@@ -155,11 +163,11 @@ def open_ports(
 
     `group_addresses` names the addresses of the hosts of C(all), C(edge), C(vault) and C(backup), under C(database)
     those of C(postgresql) and C(postgresql_standby), and under C(state) those whose state the backup host keeps. A
-    standby offers what its primary does, so that it can take its place at once.
+    standby offers what its primary does, so that it can take its place at once. Who is in C(monitoring) reads metrics.
     """
-    edges, vaults, stores, databases, kept, everyone = (
+    edges, vaults, stores, databases, kept, everyone, readers = (
         [f"{address}/32" for address in group_addresses.get(group, [])]
-        for group in ("edge", "vault", "backup", "database", "state", "all")
+        for group in ("edge", "vault", "backup", "database", "state", "all", "monitoring")
     )
     is_database = "postgresql" in groups or "postgresql_standby" in groups
     ports: list[dict[str, Any]] = []
@@ -188,7 +196,22 @@ def open_ports(
         ports.append({"port": 8200, "sources": everyone, "comment": "Vault"})
         if len(vaults) > 1:
             ports.append({"port": 8201, "sources": vaults, "comment": "Vault cluster"})
+    if readers:
+        ports += [
+            {"port": port, "sources": readers, "comment": f"metrics: {name}"} for name, port in metrics_ports(groups)
+        ]
     return ports
+
+
+def exporters(groups: Sequence[str]) -> list[str]:
+    """Exporters that a host in `groups` runs for others."""
+    return [name for name, (wanted, _port) in EXPORTERS.items() if not wanted or set(wanted) & set(groups)]
+
+
+def metrics_ports(groups: Sequence[str]) -> list[tuple[str, int]]:
+    """Where a host in `groups` serves metrics: its exporters, and an edge its own."""
+    edge = [("edge", EDGE_METRICS_PORT)] if "edge" in groups else []
+    return [(name, EXPORTERS[name][1]) for name in exporters(groups)] + edge
 
 
 def host_certificates(
@@ -199,8 +222,11 @@ def host_certificates(
     registry: str,
     backup: bool = False,
     directory: str = "",
+    monitoring: bool = False,
 ) -> list[dict[str, Any]]:
     """Input C(certificates_requests) of a host in `groups`; `backup` tells whether the platform has a backup host.
+
+    With `monitoring` the platform has a host that reads metrics, from exporters that it knows by their certificate.
 
     Paths of given certificates are looked up from `directory`, on the control node.
     """
@@ -222,4 +248,6 @@ def host_certificates(
         requests.append({"name": "registry", "dns": sorted({host, registry} - {""}), "addresses": [address]})
     if "vault" in groups:
         requests.append({"name": "vault", "dns": [host], "addresses": [address, "127.0.0.1"]})
+    if monitoring:
+        requests.append({"name": "telemetry", "dns": [host], "addresses": [address]})
     return requests

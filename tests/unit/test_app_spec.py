@@ -293,6 +293,12 @@ CASES: list[tuple[str, list[tuple[str, Any]], str, list[str]]] = [
     ("memory too small", [("resources.memory", "32m")], "resources.memory", ["32m", "64m"]),
     ("pids", [("resources.pids", 1)], "resources.pids", ["is 1", "16"]),
     ("stop timeout", [("stop_timeout_seconds", 0)], "stop_timeout_seconds", ["is 0", "1 to 3600"]),
+    (
+        "no failure at all",
+        [("objectives", {"availability_percent": 100})],
+        "objectives.availability_percent",
+        ["99.999"],
+    ),
     ("metrics is true", [("metrics", True)], "metrics", ["boolean true", "mapping"]),
     ("an empty section", [("health", None)], "health", ["empty", "mapping"]),
 ]
@@ -418,6 +424,7 @@ SHAPE: dict[str, Any] = {
     },
     "resources": {"cpus": float, "memory": str, "pids": int},
     "metrics": {"path": str},
+    "objectives": {"availability_percent": float},
     "stop_timeout_seconds": int,
 }
 
