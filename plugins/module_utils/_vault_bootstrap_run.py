@@ -198,8 +198,8 @@ class Bootstrap:
                 "its seal key is another one than the snapshot's, or an audit device has the snapshot's name and other "
                 "options; see its journal"
                 if self._automatic
-                else "vault_recovery_shares is no quorum of the snapshot's cluster. Run the role's entry point unseal, and "
-                "this one again"
+                else "vault_recovery_shares is no quorum of the snapshot's cluster. Run the role's entry point unseal, "
+                "and this one again"
             )
             raise BootstrapError(f"The snapshot was restored and the server stays sealed: {why}.")
         self._recover()

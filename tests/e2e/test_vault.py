@@ -95,8 +95,8 @@ def status_with(driver: Driver, key: str) -> int:
 def registry_with(driver: Driver, password: str) -> int:
     """What the registry answers to the account of the hosts with the password."""
     address = driver.variables()["app1"]["signalbox_registry"]["address"]
-    command = ["curl", "-s", "--cacert", "/etc/signalbox/tls/ca.crt", "-o", "/dev/null", "-w", "%{http_code}", "-K", "-"]
-    return int(on("app1", *command, f"https://{address}/v2/", stdin=f'user = "pull:{password}"'))
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", "/etc/signalbox/tls/ca.crt"]
+    return int(on("app1", *command, "-K", "-", f"https://{address}/v2/", stdin=f'user = "pull:{password}"'))
 
 
 def test_clients_change_to_a_new_key_under_load_and_the_former_one_ends(driver: Driver, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def tokens_ending(_driver: Driver) -> Iterator[None]:
 
 
 def ended_in_use(recorded: str) -> list[str]:
-    """Tokens, as the audit log has them after so many bytes, that were accepted first and refused for a later request."""
+    """Tokens in the audit log after so many bytes that were accepted first, and refused for a later request."""
     outcomes: dict[str, list[bool]] = {}
     for line in shell('tail --bytes "+$(($1 + 1))" "$2"', recorded, AUDIT).splitlines():
         entry = json.loads(line)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import pytest
-from test_backup import archived, data, sql, store  # noqa: F401  fixtures
+from test_backup import PROGRAM, archived, as_postgres, data, sql, store  # noqa: F401  fixtures
 from test_masking import module
 
 SCRATCH = "/var/lib/signalbox/scratch"
@@ -39,27 +42,26 @@ def tables(data):  # noqa: F811
     archived(data)
 
 
-def rehearse(*up, down=(), transaction="each", live=("one",), held=2.0):
+def asked(*up, down=(), live=("one",), held=2.0):
     step = {"id": "two", "up": [*up, NOTED], "down": None if down is None else [*down, NOTED.replace("two", "one")]}
-    return module(
-        "backup-store",
-        "backup",
-        operation="rehearse",
-        rehearsal={
-            "database": "shop",
-            "owner": "shop_owner",
-            "role": "shop_blue",
-            "live": list(live),
-            "transaction": transaction,
-            "steps": [step],
-            "serving": list(SERVING),
-            "plan_caching": True,
-            "lock_timeout_seconds": 5,
-            "statement_timeout_seconds": 60,
-            "seconds": 600,
-            "held_seconds": held,
-        },
-    )
+    return {
+        "database": "shop",
+        "owner": "shop_owner",
+        "role": "shop_blue",
+        "live": list(live),
+        "transaction": "each",
+        "steps": [step],
+        "serving": list(SERVING),
+        "plan_caching": True,
+        "lock_timeout_seconds": 5,
+        "statement_timeout_seconds": 60,
+        "seconds": 600,
+        "held_seconds": held,
+    }
+
+
+def rehearse(*up, **changes):
+    return module("backup-store", "backup", operation="rehearse", rehearsal=asked(*up, **changes))
 
 
 def found(answer):
@@ -157,3 +159,11 @@ def test_a_backup_of_another_revision_is_refused(data, store):  # noqa: F811
     answer = rehearse("SELECT 1", live=("zero",))
     assert "the backup is at one, production at zero" in answer["msg"]
     assert store.check_output(f"ls -A {SCRATCH}") == ""
+
+
+def test_one_that_is_ended_in_a_statement_leaves_nothing(store):  # noqa: F811
+    request = shlex.quote(json.dumps(asked("SELECT pg_sleep(50)")))
+    done = as_postgres(store, f"printf %s {request} | timeout 12 python3 {PROGRAM} rehearse")
+    assert done.rc == 124, done.stderr
+    assert store.check_output(f"ls -A {SCRATCH}") == ""
+    assert store.run("pgrep -f '[d]ata_directory=/var/lib/signalbox/scratch'").rc != 0

@@ -301,6 +301,8 @@ class Program:
 
     def rehearse(self) -> dict[str, Any]:
         driver = importlib.import_module("psycopg2")  # nothing else here needs it
+        # Else a signal would wait for the end of a statement, and a kill that follows leave the server.
+        driver.extensions.set_wait_callback(importlib.import_module("psycopg2.extras").wait_select)
         wanted = rehearsal.asked(inplace.request(sys.stdin.read()))
         repository = Repository(self.known["stanza"], self.known["scratch_configuration"])
         seconds, processes = float(self.known["drill_seconds"]), int(self.known["processes"])
