@@ -163,7 +163,7 @@ def test_a_draining_slot_and_what_follows_from_a_lost_host_are_muted(host):
     add("SlotDraining", "severity=none", "app=muted", "slot=blue")
     add("SlotDrainStuck", "severity=warning", "app=muted", "slot=blue")
     add("HostDown", "severity=critical", "host=lost")
-    for app, slot in (("muted", "blue"), ("muted", "green"), ("other", "blue")):
+    for app, slot in (("muted", "blue"), ("muted", "green"), ("apart", "blue")):
         add("AppErrorsHigh", "severity=critical", f"app={app}", f"slot={slot}")
     for lost in ("lost", "well"):
         add("RedisDown", "severity=critical", f"host={lost}")
@@ -175,7 +175,7 @@ def test_a_draining_slot_and_what_follows_from_a_lost_host_are_muted(host):
                 "state"
             ]
             for alert in alerts
-            if alert["labels"].get("app") in ("muted", "other") or alert["labels"].get("host") in ("lost", "well")
+            if alert["labels"].get("app") in ("muted", "apart") or alert["labels"].get("host") in ("lost", "well")
         }
 
     expected = {
@@ -184,7 +184,7 @@ def test_a_draining_slot_and_what_follows_from_a_lost_host_are_muted(host):
         ("HostDown", "", "", "lost"): "active",
         ("AppErrorsHigh", "muted", "blue", ""): "suppressed",
         ("AppErrorsHigh", "muted", "green", ""): "active",
-        ("AppErrorsHigh", "other", "blue", ""): "active",
+        ("AppErrorsHigh", "apart", "blue", ""): "active",
         ("RedisDown", "", "", "lost"): "suppressed",
         ("RedisDown", "", "", "well"): "active",
     }
