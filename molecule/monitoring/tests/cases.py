@@ -14,10 +14,13 @@ CASES: dict[str, Any] = yaml.load(
 )
 
 
-def promtool_file(rules: str, alerts: Sequence[str]) -> str:
-    """The cases of `alerts`, all of which are in the file `rules`."""
-    tests = [test for name in alerts for test in _tests(name, CASES[name])]
-    return yaml.safe_dump({"rule_files": [rules], "evaluation_interval": "1m", "tests": tests}, sort_keys=False)
+def promtool_files(rules: str, alerts: Sequence[str]) -> Iterator[str]:
+    """The cases of `alerts`, all of which are in the file `rules`: one file for each interval of evaluation."""
+    for every in sorted({CASES[name].get("every", "1m") for name in alerts}):
+        tests = [
+            test for name in alerts if CASES[name].get("every", "1m") == every for test in _tests(name, CASES[name])
+        ]
+        yield yaml.safe_dump({"rule_files": [rules], "evaluation_interval": every, "tests": tests}, sort_keys=False)
 
 
 def _tests(name: str, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
