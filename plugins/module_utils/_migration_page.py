@@ -63,7 +63,7 @@ def _page(report: Report, name: str) -> Iterator[str]:
 
 
 def _rehearsal(answer: Mapping[str, Any]) -> Iterator[str]:
-    yield f"<h2>Rehearsal</h2><p>{escape(summary(answer).capitalize())}.</p>"
+    yield f"<h2>Rehearsal</h2><p>Run {escape(summary(answer))}.</p>"
     yield from timeline(answer)
     yield "<table><tr><th>statement</th><th>seconds</th><th>rows</th><th>WAL</th></tr>"
     for one in answer["statements"]:

@@ -90,7 +90,7 @@ def table(answer: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "## Rehearsal"
     yield ""
-    yield f"{summary(answer).capitalize()}. Times are those of the scratch server, WAL is without full pages."
+    yield f"Run {summary(answer)}. Times are those of the scratch server, WAL is without full pages."
     yield ""
     yield "| revision | statement | seconds | rows | WAL |"
     yield "|---|---|---|---|---|"

@@ -22,6 +22,7 @@ from repository import Repository
 from scratch import Scratch
 from watching import Observer, waits_for
 
+_SERVING = "a statement of the serving release"
 HOLD, UNDETERMINED = "hold", "undetermined"
 # Which row of the table in docs/migrations.md an error of a serving statement belongs to.
 _HAZARDS = {"42703": 26, "42P01": 27, "42501": 36, "0A000": 4}
@@ -375,7 +376,7 @@ class _Run:
                 continue
             session = "a new session" if text in failing else "a session that keeps its plan"
             hazard = _HAZARDS.get(code, 35)
-            self.report.find(hazard, HOLD, "", text, "", f"in {session} it fails afterwards: {why}", _ONE_BY_ONE)
+            self.report.find(hazard, HOLD, _SERVING, text, "", f"in {session} it fails afterwards: {why}", _ONE_BY_ONE)
         for text in sorted(changed - set(failing)):
             self.report.notes.append(f"Its result has other types afterwards: {' '.join(text.split())[:160]}")
 
