@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the stages of `make test`, `make prove` and `make bench`, and says how long each took.
 
-The stages of one group run three at a time, in their order: what tells of a mistake soonest, then the longest first, as
-most of them wait for their own lab hosts. A stage under load is a group of its own.
+Several stages of one group run at a time, in their order: what tells of a mistake soonest, then the longest first, as
+most of them wait for their own lab hosts. What is under load has at most one other beside it.
 
 stages.py test [STAGE ...]      only the named stages when given
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,25 +22,19 @@ LOGS = CHECKOUT / ".cache/stages"
 PYTHON = sys.executable
 # With --timeout (seconds for one test): a test that hangs fails with the stacks of all its threads.
 PYTEST = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-SCENARIOS = (
-    "vault",
-    "vault_client",
-    "edge",
-    "backup",
-    "standby",
-    "state",
-    "data",
-    "secrets",
-    "monitoring",
-    "app",
-    "container_engine",
-    "base",
-    "certificates",
-)
+SCENARIOS = ("vault", "vault_client", "edge", "backup", "standby", "state")
+# Beside the end-to-end tests, which wait for Ansible most of the time.
+BESIDE = ("monitoring", "data", "secrets", "app", "container_engine", "base", "certificates")
 
 Stages = dict[str, list[str]]
 LAB = "lab"  # makes the image of the lab hosts
 NEED_NO_LAB = ("unit", "lint", "contract", "sanity", "importer")
+
+
+def _molecule(names: Iterable[str]) -> Stages:
+    return {f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in names}
+
+
 TEST: tuple[Stages, ...] = (
     {
         LAB: [PYTHON, "lab/lab.py", "image"],
@@ -50,18 +44,21 @@ TEST: tuple[Stages, ...] = (
         "sanity": [PYTHON, "tests/sanity.py"],
         "importer": [PYTHON, "tests/importer.py"],
         "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
-        **{f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in SCENARIOS},
+        **_molecule(SCENARIOS),
         "api": [PYTHON, "tests/api.py"],
         "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
     },
-    {"e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"]},
+    {
+        "e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"],
+        **_molecule(BESIDE),
+    },
 )
 PROVE: tuple[Stages, ...] = (
     {LAB: [PYTHON, "lab/lab.py", "image"]},
     {"proofs": [*PYTEST, "tests/e2e", "-m", "proof"]},
 )
 BENCH: tuple[Stages, ...] = ({"bench": [PYTHON, "tests/bench/run.py"]},)
-AT_ONCE = 3
+AT_ONCE, AT_ONCE_UNDER_LOAD = 3, 2
 Result = tuple[str, int, float]  # stage, exit code, seconds
 _SCREEN = threading.Lock()
 SUITES = {"test": TEST, "prove": PROVE, "bench": BENCH}
@@ -78,7 +75,7 @@ def main(arguments: list[str]) -> int:
     for name, code, seconds in results:
         print(f"{name:24} {'passed' if code == 0 else 'FAILED':8} {seconds:7.1f}")
     failed = sum(1 for _, code, _ in results if code)
-    print(f"{f'total, {AT_ONCE} at a time':33} {time.monotonic() - started:7.1f}\n")
+    print(f"{'total, several at a time':33} {time.monotonic() - started:7.1f}\n")
     for name, code, _ in results:
         if code:
             print(f"\n{name} failed ({_log(name)}):\n{_what_failed(name)}")
@@ -111,7 +108,7 @@ def _run_group(stages: Stages) -> list[Result]:
         _say("".join(lines if result[1] else lines[-1:]))
         return result
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE_UNDER_LOAD if "e2e" in stages else AT_ONCE) as pool:
         return list(pool.map(run, stages.keys(), stages.values()))
 
 
