@@ -302,7 +302,9 @@ def cpu() -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", default="1,2,4,8", help="numbers of app hosts")
-    parser.add_argument("--rounds", type=int, default=3, help="second site.yml, deploys, and half the rollbacks, to take the median of")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="site.yml, deploys and half the rollbacks to take the median of"
+    )
     parser.add_argument("--without-plane", action="store_true", help="leave the traffic plane's own cost out")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md too")
     options = parser.parse_args(arguments)
