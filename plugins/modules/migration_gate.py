@@ -166,7 +166,7 @@ report:
     verdict: {description: The same verdict., type: str}
     revisions: {description: "Each pending revision with C(id) and C(verdict).", type: list}
     deferred: {description: Revisions that are left for later., type: list}
-    target: {description: Where some are, the last one that may run now; empty when none may., type: str}
+    target: {description: "Where some are, the last one that may run now; empty when none may.", type: str}
     findings:
       description: >-
         What was found, the deciding ones first, each with C(hazard) (its number in docs/migrations.md), C(title),
