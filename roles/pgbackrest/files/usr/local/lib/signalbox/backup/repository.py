@@ -17,6 +17,8 @@ from problems import BROKEN, BUSY, UNREACHABLE, Problem
 # `info` and `check` wait for minutes where a repository does not answer.
 ASK_SECONDS = 90
 CHECK_SECONDS = 180
+# A push that began before there was a stanza fails after a minute, and the server may let one more pass before the next.
+ARCHIVE_SECONDS = 150
 INCLUDED = "/etc/pgbackrest/conf.d"
 _LOCKED = 50
 _TLS_OR_HOST = (49, 95, 102, 124)
@@ -140,7 +142,7 @@ class Repository:
 
     def check(self) -> None:
         """A WAL segment goes all the way into the repository."""
-        self.ask("check", seconds=CHECK_SECONDS)
+        self.ask("check", f"--archive-timeout={ARCHIVE_SECONDS}", seconds=CHECK_SECONDS)
 
     def verify(self, seconds: float) -> Said:
         return self.execute(self.command("verify", "--log-level-console=off", "--output=text", "--verbose"), seconds)
