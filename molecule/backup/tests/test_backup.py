@@ -379,10 +379,8 @@ def test_a_missing_segment_fails_verification_and_drill(data, store):
 
 
 def test_a_flipped_byte_fails_verification_and_drill(store):
-    backups = json.loads(as_postgres(store, "pgbackrest --stanza=main --output=json info").stdout)[0]["backup"]
-    path = store.check_output(
-        f"find {REPOSITORY}/backup/main/{backups[0]['label']} -type f -path '*bundle*' -size +100k | head -1"
-    )
+    full = store.check_output(f"ls -d {REPOSITORY}/backup/main/*F | tail -1")
+    path = store.check_output(f"find {full} -type f -path '*bundle*' -size +100k | head -1")
     store.check_output(f"cp -p {path} /root/sound && printf X | dd of={path} bs=1 seek=70000 conv=notrunc 2>/dev/null")
     try:
         code, _answer, said = program(store, "verify")
