@@ -151,7 +151,7 @@ def test_rotating_everything_under_load_loses_nothing_and_refuses_the_old(driver
     version = live_version(driver)
     with driver.load(*PROTOCOLS, *STREAMS, "--connections", "64", "--rate", "200") as load:
         time.sleep(3)
-        everything = "slots,clients,redis,registry,hosts,certificates,vault"
+        everything = "slots,clients,registry,hosts,vault"
         took = driver.must("rotate", credentials=everything, both_slots=True, bake_seconds=3).seconds
         report = load.stop()
     no_failure(report)
