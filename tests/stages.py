@@ -27,6 +27,7 @@ SCENARIOS = ("vault", "vault_client", "edge", "backup", "standby", "state")
 BESIDE = ("monitoring", "data", "secrets", "app", "container_engine", "base", "certificates")
 
 Stages = dict[str, list[str]]
+Group = tuple[int, Stages]  # how many at a time
 LAB = "lab"  # makes the image of the lab hosts
 NEED_NO_LAB = ("unit", "lint", "contract", "sanity", "importer")
 
@@ -35,30 +36,33 @@ def _molecule(names: Iterable[str]) -> Stages:
     return {f"molecule {name}": [PYTHON, "tests/molecule.py", name] for name in names}
 
 
-TEST: tuple[Stages, ...] = (
-    {
-        LAB: [PYTHON, "lab/lab.py", "image"],
-        "unit": [*PYTEST, "--timeout", "300", "-n", "2", "tests/unit"],
-        "lint": [PYTHON, "tests/lint.py"],
-        "contract": [*PYTEST, "--timeout", "300", "tests/contract"],
-        "sanity": [PYTHON, "tests/sanity.py"],
-        "importer": [PYTHON, "tests/importer.py"],
-        "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
-        **_molecule(SCENARIOS),
-        "api": [PYTHON, "tests/api.py"],
-        "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
-    },
-    {
-        "e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"],
-        **_molecule(BESIDE),
-    },
+LAB_IMAGE = {LAB: [PYTHON, "lab/lab.py", "image"]}
+TEST: tuple[Group, ...] = (
+    (
+        3,
+        {
+            **LAB_IMAGE,
+            "unit": [*PYTEST, "--timeout", "300", "-n", "2", "tests/unit"],
+            "lint": [PYTHON, "tests/lint.py"],
+            "contract": [*PYTEST, "--timeout", "300", "tests/contract"],
+            "sanity": [PYTHON, "tests/sanity.py"],
+            "importer": [PYTHON, "tests/importer.py"],
+            "installed": [*PYTEST, "--timeout", "1800", "-x", "tests/installed.py"],
+            **_molecule(SCENARIOS),
+            "api": [PYTHON, "tests/api.py"],
+            "clean": [*PYTEST, "--timeout", "600", "-x", "tests/clean.py"],
+        },
+    ),
+    (
+        2,
+        {
+            "e2e": [*PYTEST, "--timeout", "1800", "--durations", "20", "tests/e2e", "-m", "not proof"],
+            **_molecule(BESIDE),
+        },
+    ),
 )
-PROVE: tuple[Stages, ...] = (
-    {LAB: [PYTHON, "lab/lab.py", "image"]},
-    {"proofs": [*PYTEST, "tests/e2e", "-m", "proof"]},
-)
-BENCH: tuple[Stages, ...] = ({"bench": [PYTHON, "tests/bench/run.py"]},)
-AT_ONCE, AT_ONCE_UNDER_LOAD = 3, 2
+PROVE: tuple[Group, ...] = ((1, LAB_IMAGE), (1, {"proofs": [*PYTEST, "tests/e2e", "-m", "proof"]}))
+BENCH: tuple[Group, ...] = ((1, {"bench": [PYTHON, "tests/bench/run.py"]}),)
 Result = tuple[str, int, float]  # stage, exit code, seconds
 _SCREEN = threading.Lock()
 SUITES = {"test": TEST, "prove": PROVE, "bench": BENCH}
@@ -69,8 +73,9 @@ def main(arguments: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     results: list[Result] = []
-    for group in suite:
-        results += _run_group({name: command for name, command in group.items() if not named or name in named})
+    for at_once, group in suite:
+        stages = {name: command for name, command in group.items() if not named or name in named}
+        results += _run_group(stages, at_once)
     print("\nstage                    result   seconds")
     for name, code, seconds in results:
         print(f"{name:24} {'passed' if code == 0 else 'FAILED':8} {seconds:7.1f}")
@@ -83,7 +88,7 @@ def main(arguments: list[str]) -> int:
     return 1 if failed or not results else 0
 
 
-def _run_group(stages: Stages) -> list[Result]:
+def _run_group(stages: Stages, at_once: int) -> list[Result]:
     """Of several, the output of one that failed follows in one piece at its end: mixed it could not be read."""
     if len(stages) == 1:
         return [_run(name, command, _say) for name, command in stages.items()]
@@ -108,7 +113,7 @@ def _run_group(stages: Stages) -> list[Result]:
         _say("".join(lines if result[1] else lines[-1:]))
         return result
 
-    with ThreadPoolExecutor(AT_ONCE_UNDER_LOAD if "e2e" in stages else AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(run, stages.keys(), stages.values()))
 
 
