@@ -4,17 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+import secrets
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Protocol
 
+from ansible_collections.signalbox.platform.plugins.module_utils._compose import Mount, Resources
 from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import (
     SECRET_LENGTH,
+    InvalidEnvironment,
+    redact,
     secret_values,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine
-from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import ask_vault
-from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import Login, Puller, Run
-from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import fill
+from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine, EngineError
+from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import SourceError, ask_vault
+from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import ImageError, Login, Puller, Run
+from ansible_collections.signalbox.platform.plugins.module_utils._image_reference import InvalidReference, parse_pinned
+from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import Ended, OneShot
+from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import UnfilledPlaceholder, fill
 
 RESOURCE_OPTIONS: dict[str, Any] = {
     "cpus": {"type": "float", "default": 1.0},
@@ -30,8 +38,16 @@ REGISTRY_OPTIONS: dict[str, Any] = {
     "username": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
 }
+PULL_OPTIONS: dict[str, Any] = {
+    "registry": {"type": "dict", "options": REGISTRY_OPTIONS},
+    "pull_attempts": {"type": "int", "default": 4},
+    "minimum_free_bytes": {"type": "int", "default": 1073741824},
+    "image_download_bytes": {"type": "int", "default": 0},
+    "engine_socket": {"type": "path", "default": "/run/docker.sock"},
+}
 # Of the modules that run one command of an image.
 RUN_OPTIONS: dict[str, Any] = {
+    **PULL_OPTIONS,
     "app": {"type": "str", "required": True},
     "image": {"type": "str", "required": True},
     "environment": {"type": "dict", "default": {}, "no_log": True},
@@ -42,12 +58,22 @@ RUN_OPTIONS: dict[str, Any] = {
     "read_only": {"type": "bool", "default": True},
     "user": {"type": "str", "default": ""},
     "timeout_seconds": {"type": "float", "default": 600},
-    "registry": {"type": "dict", "options": REGISTRY_OPTIONS},
-    "pull_attempts": {"type": "int", "default": 4},
-    "minimum_free_bytes": {"type": "int", "default": 1073741824},
-    "image_download_bytes": {"type": "int", "default": 0},
-    "engine_socket": {"type": "path", "default": "/run/docker.sock"},
 }
+
+
+class Interrupted(Exception):
+    """The module was told to end."""
+
+
+RUN_FAILURES = (
+    EngineError,
+    ImageError,
+    Interrupted,
+    InvalidEnvironment,
+    InvalidReference,
+    SourceError,
+    UnfilledPlaceholder,
+)
 
 
 class Module(Protocol):
@@ -122,3 +148,56 @@ def puller_of(module: Module, engine: Engine) -> Puller:
         download_bytes=module.params["image_download_bytes"],
         timeout_seconds=module.params.get("pull_seconds", 0),
     )
+
+
+def end_on_signals() -> None:
+    """From now on a signal that ends a process raises Interrupted, so that a container is removed first."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(f"interrupted by signal {number}; the container was removed")
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def one_shot_of(
+    parameters: Mapping[str, Any],
+    resources: Resources,
+    name: str,
+    entrypoint: Sequence[str] | None,
+    network: str = "bridge",
+    kept_bytes: int = OneShot.kept_bytes,
+) -> OneShot:
+    """The wanted run, of parameters as RUN_OPTIONS has them and C(command). Raises InvalidReference."""
+    parse_pinned(parameters["image"])
+    return OneShot(
+        app=parameters["app"],
+        name=name,
+        token=secrets.token_hex(4),
+        image=parameters["image"],
+        arguments=parameters["command"],
+        entrypoint=entrypoint,
+        resources=resources,
+        mounts=[Mount(**mount) for mount in parameters["mounts"]],
+        temporary=parameters["temporary"],
+        read_only=parameters["read_only"],
+        user=parameters["user"],
+        network=network,
+        kept_bytes=kept_bytes,
+    )
+
+
+def redacted(ended: Ended, known: Iterable[str]) -> Ended:
+    """Without secret values in what was printed."""
+    return dataclasses.replace(ended, stdout=redact(ended.stdout, known), stderr=redact(ended.stderr, known))
+
+
+def told(ended: Ended) -> dict[str, Any]:
+    """How it ended, as these modules return it."""
+    return {
+        "rc": ended.code,
+        "stdout": ended.stdout,
+        "stderr": ended.stderr,
+        "timed_out": ended.timed_out,
+        "seconds": round(ended.seconds, 3),
+    }

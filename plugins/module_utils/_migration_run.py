@@ -46,8 +46,8 @@ class Database(Protocol):
     def settle(self) -> list[str]:
         """End what a container left running, and name it."""
 
-    def failing(self, checks: Sequence[str]) -> list[str]:
-        """Which queries return a row, or cannot be run; no value of a row is told."""
+    def failing(self, checks: Sequence[str], seconds: float) -> list[str]:
+        """Which queries return a row, or cannot be run within these seconds in all; no value of a row is told."""
 
     def watch(self) -> Any:
         """A context that sees who holds what the migration waits for; its `blockers` are names."""
@@ -70,6 +70,7 @@ class Outcome:
     problem: str = ""
     waited_for: list[str] = field(default_factory=list)
     changed: bool = False
+    revisions: tuple[str, ...] = ()
 
 
 def is_lock_timeout(ended: Ended) -> bool:
@@ -104,16 +105,20 @@ class Run:
         deadline = self.clock() + self.limits.seconds
         seen: list[str] = []
         for attempt in range(1, self.limits.attempts + 1):
-            with self.database.watch() as watch:
-                ended = self.execute(max(1.0, deadline - self.clock()))
+            try:
+                with self.database.watch() as watch:
+                    ended = self.execute(max(1.0, deadline - self.clock()))
+            except BaseException:
+                self.database.settle()  # or what runs on the server would keep its locks
+                raise
             seen += [one for one in watch.blockers if one not in seen]
             for left in self.database.settle():
                 self.warn(f"a session that the migration left was ended: {left}")
             before, now = now, self.database.observe()
-            outcome = Outcome(ended, attempt, "", seen, now != start)
+            outcome = Outcome(ended, attempt, "", seen, now != start, now.revisions)
             outcome.problem = self._problem(ended, before, now)
             if not outcome.problem and ended.code == 0:
-                outcome.problem = _unsound(self.database.failing(self.checks))
+                outcome.problem = _unsound(self.database.failing(self.checks, max(1.0, deadline - self.clock())))
                 return outcome
             rest = pause(attempt)
             if outcome.problem or attempt == self.limits.attempts or self.clock() + rest >= deadline:

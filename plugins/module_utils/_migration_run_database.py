@@ -43,6 +43,7 @@ _SETTINGS = """
 SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
 JOIN pg_database d ON d.oid = s.setdatabase WHERE r.rolname = current_user AND d.datname = current_database()
 """
+_GIVEN = "SELECT name, setting::float / 1000 FROM pg_settings WHERE name = ANY(%s)"
 _REVISION_TABLE = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _REVISIONS = "SELECT version_num::text FROM alembic_version ORDER BY 1"
 # What is being built this moment is not left behind.
@@ -54,20 +55,23 @@ WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname !~ '^pg_'
 ORDER BY 1
 """
 _STRUCTURE = """
-WITH own AS (
-  SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+WITH spaces AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+own AS (SELECT * FROM pg_class WHERE relkind <> 't' AND relnamespace IN (SELECT oid FROM spaces))
 SELECT md5(concat(
   (SELECT string_agg(concat_ws(' ', oid, relname, relkind, relfilenode), ',' ORDER BY oid) FROM own),
   (SELECT string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attisdropped),
                      ',' ORDER BY attrelid, attnum) FROM pg_attribute WHERE attrelid IN (SELECT oid FROM own)),
   (SELECT string_agg(concat_ws(' ', oid, conname, convalidated), ',' ORDER BY oid) FROM pg_constraint
-   WHERE oid >= 16384),
-  (SELECT string_agg(concat_ws(' ', oid, adbin), ',' ORDER BY oid) FROM pg_attrdef),
-  (SELECT string_agg(concat_ws(' ', oid, tgenabled), ',' ORDER BY oid) FROM pg_trigger WHERE oid >= 16384),
-  (SELECT string_agg(concat_ws(' ', oid, xmin), ',' ORDER BY oid) FROM pg_proc WHERE oid >= 16384),
+   WHERE oid >= 16384 AND connamespace IN (SELECT oid FROM spaces)),
+  (SELECT string_agg(concat_ws(' ', oid, adbin), ',' ORDER BY oid) FROM pg_attrdef
+   WHERE adrelid IN (SELECT oid FROM own)),
+  (SELECT string_agg(concat_ws(' ', oid, tgenabled), ',' ORDER BY oid) FROM pg_trigger
+   WHERE oid >= 16384 AND tgrelid IN (SELECT oid FROM own)),
+  (SELECT string_agg(concat_ws(' ', oid, xmin), ',' ORDER BY oid) FROM pg_proc
+   WHERE oid >= 16384 AND pronamespace IN (SELECT oid FROM spaces)),
   (SELECT string_agg(concat_ws(' ', oid, enumlabel), ',' ORDER BY oid) FROM pg_enum),
-  (SELECT string_agg(concat_ws(' ', oid, xmin), ',' ORDER BY oid) FROM pg_type WHERE oid >= 16384)))
+  (SELECT string_agg(concat_ws(' ', oid, xmin), ',' ORDER BY oid) FROM pg_type
+   WHERE oid >= 16384 AND typnamespace IN (SELECT oid FROM spaces))))
 """
 
 Connect = Callable[[], Any]
@@ -81,24 +85,15 @@ class OwnerDatabase:
         self._connection: Any = None
 
     def __enter__(self) -> OwnerDatabase:
-        self._open()
+        self._connection = self._connect()
+        self._connection.autocommit = True
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._connection.close()
 
     def claim(self) -> None:
-        """Set what every session of the owner gets in this database, prove that a new one gets it, and lock."""
-        if self._set():
-            self._connection.close()
-            self._open()
-        for name, wanted in self._timeouts.items():
-            given = float(self._one("SELECT setting::float / 1000 FROM pg_settings WHERE name = %s", (name,)))
-            if given != wanted:
-                raise Refused(
-                    f"the owner's sessions get {name} = {given:g} s although {wanted:g} s are set for it. Remedy: look "
-                    "for PGOPTIONS, a service file or a pooler between this host and the server"
-                )
+        """Lock, set what every session of the owner gets in this database, and prove that a new one gets it."""
         if not self._locked(SETTLE_SECONDS):
             holders = "; ".join(self._column(_HOLDER)) or "a session that has just ended"
             raise Refused(f"another run migrates this database: {holders}. Remedy: wait until it has ended")
@@ -108,6 +103,17 @@ class OwnerDatabase:
                 f"the owner has other sessions in this database: {'; '.join(others.values())}. That may be a migration "
                 "of a run that was killed. Remedy: wait for its end, or end it: SELECT pg_terminate_backend(PID)"
             )
+        self._set()
+        with contextlib.closing(self._connect()) as fresh:
+            cursor = fresh.cursor()
+            cursor.execute(_GIVEN, (list(self._timeouts),))
+            given = dict(cursor.fetchall())
+        for name, wanted in self._timeouts.items():
+            if given[name] != wanted:
+                raise Refused(
+                    f"the owner's sessions get {name} = {given[name]:g} s although {wanted:g} s are set for it. "
+                    "Remedy: look for PGOPTIONS, a service file or a pooler between this host and the server"
+                )
 
     def observe(self) -> State:
         revisions = self._column(_REVISIONS) if self._one(_REVISION_TABLE) else []
@@ -120,12 +126,15 @@ class OwnerDatabase:
             self._one("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         return list(others.values())
 
-    def failing(self, checks: Sequence[str]) -> list[str]:
+    def failing(self, checks: Sequence[str], seconds: float) -> list[str]:
         """In transactions that cannot write. What a query returns is not told, for it may be personal."""
         found = []
+        deadline = time.monotonic() + seconds
         for check in checks:
+            left = min(self._timeouts["statement_timeout"], max(0.001, deadline - time.monotonic()))
             self._run("BEGIN TRANSACTION READ ONLY")
             try:
+                self._run(f"SET LOCAL statement_timeout = {left * 1000:.0f}")
                 if self._run(check).fetchone() is not None:
                     found.append(f"{check.strip()} returns rows")
             except self._connection.Error as error:
@@ -136,10 +145,6 @@ class OwnerDatabase:
 
     def watch(self) -> Watch:
         return Watch(lambda: self._column(_BLOCKERS))
-
-    def _open(self) -> None:
-        self._connection = self._connect()
-        self._connection.autocommit = True
 
     def _locked(self, seconds: float) -> bool:
         """A run whose container was stopped just now needs a moment to see it."""
@@ -158,16 +163,13 @@ class OwnerDatabase:
                 return found
             time.sleep(0.1)
 
-    def _set(self) -> bool:
+    def _set(self) -> None:
         have = dict(str(pair).split("=", 1) for pair in self._column(_SETTINGS))
-        changed = False
         for name, seconds in self._timeouts.items():
             value = f"{seconds * 1000:.0f}ms"
             if have.get(name) != value:
                 database = quoted(self._one("SELECT current_database()"))
                 self._run(f"ALTER ROLE CURRENT_USER IN DATABASE {database} SET {name} = {literal(value)}")
-                changed = True
-        return changed
 
     def _run(self, statement: str, values: tuple[Any, ...] | None = None) -> Any:
         cursor = self._connection.cursor()

@@ -27,8 +27,6 @@ from ansible_collections.signalbox.platform.plugins.module_utils._container_envi
 from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine, EngineError
 from ansible_collections.signalbox.platform.plugins.module_utils._slot_files import private_directory, write
 
-# Of each stream this much of the end is kept: a migration may print for an hour.
-KEPT_BYTES = 65536
 STOP_SECONDS = 10
 SECRET_DIRECTORY = "/run/signalbox/apps"  # noqa: S105  a path
 
@@ -49,6 +47,8 @@ class OneShot:
     read_only: bool = True
     user: str = ""
     network: str = "bridge"
+    # Of each stream this much of the end is kept: a migration may print for an hour.
+    kept_bytes: int = 65536
 
     @property
     def container(self) -> str:
@@ -176,9 +176,9 @@ def files_for(run: OneShot, environment: Mapping[str, str]) -> Iterator[None]:
 class _Tail(threading.Thread):
     """Reads a stream to its end and keeps the last part."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], most: int) -> None:
         super().__init__(daemon=True)
-        self._stream = stream
+        self._stream, self._most = stream, most
         self._chunks: collections.deque[bytes] = collections.deque()
         self._kept = 0
 
@@ -187,12 +187,12 @@ class _Tail(threading.Thread):
         for chunk in iter(lambda: os.read(self._stream.fileno(), 8192), b""):
             self._chunks.append(chunk)
             self._kept += len(chunk)
-            while self._kept - len(self._chunks[0]) > KEPT_BYTES:
+            while self._kept - len(self._chunks[0]) > self._most:
                 self._kept -= len(self._chunks.popleft())
 
     def text(self) -> str:
         """What was kept."""
-        return b"".join(self._chunks)[-KEPT_BYTES:].decode(errors="replace")
+        return b"".join(self._chunks)[-self._most :].decode(errors="replace")
 
 
 def execute(engine: Engine, run: OneShot, image: Command, timeout_seconds: float) -> Ended:
@@ -206,7 +206,7 @@ def execute(engine: Engine, run: OneShot, image: Command, timeout_seconds: float
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    tails = [_Tail(stream) for stream in (process.stdout, process.stderr) if stream is not None]
+    tails = [_Tail(stream, run.kept_bytes) for stream in (process.stdout, process.stderr) if stream is not None]
     for tail in tails:
         tail.start()
     try:

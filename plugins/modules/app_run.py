@@ -53,6 +53,10 @@ options:
       mode too.
     type: bool
     default: true
+  kept_bytes:
+    description: How much of the end of standard output, and of standard error, is returned.
+    type: int
+    default: 65536
 extends_documentation_fragment: [signalbox.platform.container, signalbox.platform.image]
 attributes:
   check_mode:
@@ -98,11 +102,11 @@ rc:
   type: int
   returned: when it ran
 stdout:
-  description: The last 64 KiB of its standard output, without secret values.
+  description: The last O(kept_bytes) of its standard output, without secret values.
   type: str
   returned: when it ran
 stderr:
-  description: The last 64 KiB of its standard error, without secret values.
+  description: The last O(kept_bytes) of its standard error, without secret values.
   type: str
   returned: when it ran
 timed_out:
@@ -128,28 +132,23 @@ pulled:
   returned: when it ran
 """
 
-import dataclasses
-import secrets
-import signal
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.signalbox.platform.plugins.module_utils._compose import Mount, Resources
-from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import (
-    InvalidEnvironment,
-    normalise,
-    redact,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._compose import Resources
+from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import normalise
 from ansible_collections.signalbox.platform.plugins.module_utils._container_module import (
+    RUN_FAILURES,
     RUN_OPTIONS,
     delivered,
+    end_on_signals,
     guard,
+    one_shot_of,
     puller_of,
+    redacted,
+    told,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine, EngineError
-from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import SourceError
-from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import ImageError, images_held
-from ansible_collections.signalbox.platform.plugins.module_utils._image_reference import InvalidReference, parse_pinned
+from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine
+from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import images_held
 from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import (
     Ended,
     OneShot,
@@ -159,7 +158,6 @@ from ansible_collections.signalbox.platform.plugins.module_utils._one_shot impor
     last_lines,
     remove_leftovers,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import UnfilledPlaceholder
 
 ARGUMENTS = {
     **RUN_OPTIONS,
@@ -168,45 +166,8 @@ ARGUMENTS = {
     "entrypoint": {"type": "list", "elements": "str"},
     "network": {"type": "str", "default": "bridge"},
     "changes": {"type": "bool", "default": True},
+    "kept_bytes": {"type": "int", "default": OneShot.kept_bytes},
 }
-
-
-class Interrupted(Exception):
-    """The module was told to end."""
-
-
-FAILURES = (
-    EngineError,
-    ImageError,
-    Interrupted,
-    InvalidEnvironment,
-    InvalidReference,
-    SourceError,
-    UnfilledPlaceholder,
-)
-
-
-def _interrupt(number, _frame):
-    raise Interrupted(f"interrupted by signal {number}; the container was removed")
-
-
-def one_shot_of(parameters: dict, resources: Resources) -> OneShot:
-    """The wanted run."""
-    parse_pinned(parameters["image"])
-    return OneShot(
-        app=parameters["app"],
-        name=parameters["name"],
-        token=secrets.token_hex(4),
-        image=parameters["image"],
-        arguments=parameters["command"],
-        entrypoint=parameters["entrypoint"],
-        resources=resources,
-        mounts=[Mount(**mount) for mount in parameters["mounts"]],
-        temporary=parameters["temporary"],
-        read_only=parameters["read_only"],
-        user=parameters["user"],
-        network=parameters["network"],
-    )
 
 
 def run(module: AnsibleModule) -> tuple[Ended, dict]:
@@ -215,7 +176,8 @@ def run(module: AnsibleModule) -> tuple[Ended, dict]:
     environment = delivered(module, normalise(module.params["environment"]))
     limits, _root = engine.info()
     resources, warnings = limits.allow(Resources(**module.params["resources"]))
-    one_shot = one_shot_of(module.params, resources)
+    given = module.params
+    one_shot = one_shot_of(given, resources, given["name"], given["entrypoint"], given["network"], given["kept_bytes"])
     with images_held():
         image, pulled = puller_of(module, engine).ensure(one_shot.image)
         leftovers = remove_leftovers(engine, one_shot)
@@ -233,24 +195,13 @@ def main() -> None:
     changes = module.params["changes"]
     if module.check_mode and changes:
         module.exit_json(changed=True, msg="not run in check mode", invocation=invocation)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    end_on_signals()
     try:
         ended, rest = run(module)
-    except FAILURES as error:
+    except RUN_FAILURES as error:
         module.fail_json(msg=f"{module.params['app']}: {module.params['name']}: {error}", invocation=invocation)
-    secrets_known = module.no_log_values
-    ended = dataclasses.replace(
-        ended, stdout=redact(ended.stdout, secrets_known), stderr=redact(ended.stderr, secrets_known)
-    )
-    result = {
-        "rc": ended.code,
-        "stdout": ended.stdout,
-        "stderr": ended.stderr,
-        "timed_out": ended.timed_out,
-        "seconds": round(ended.seconds, 3),
-        **rest,
-    }
+    ended = redacted(ended, module.no_log_values)
+    result = {**told(ended), **rest}
     if ended.code != 0 or ended.timed_out:
         reason = explain(ended, module.params["timeout_seconds"])
         message = f"{rest['container_name']} {reason}. The end of its output:\n{last_lines(ended)}"

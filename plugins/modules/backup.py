@@ -234,8 +234,11 @@ def masked(module):
 
 def rehearse(module):
     """In a scope of its own, for what it runs is the app's: it may not take the host's memory."""
-    with open(SETTINGS, encoding="utf-8") as handle:
-        memory = json.load(handle)["drill_memory"]
+    try:
+        with open(SETTINGS, encoding="utf-8") as handle:
+            memory = json.load(handle)["drill_memory"]
+    except (OSError, ValueError, KeyError) as error:
+        module.fail_json(msg=f"{SETTINGS} says nothing of rehearsals ({error!r}). Remedy: run playbooks/site.yml")
     scope = ("systemd-run", "--quiet", "--scope", "--collect", f"--property=MemoryMax={memory}")
     before = (*scope, "nice", "-n", "10", "ionice", "-c", "3")
     code, out, error = run(module, "rehearse", data=json.dumps(module.params["rehearsal"]), before=before)

@@ -163,38 +163,27 @@ seconds:
   returned: when it ran
 """
 
-import dataclasses
-import secrets as randomness
-import signal
-
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_run as rules
-from ansible_collections.signalbox.platform.plugins.module_utils._compose import Mount, Resources
-from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import (
-    InvalidEnvironment,
-    normalise,
-    redact,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._compose import Resources
+from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import normalise
 from ansible_collections.signalbox.platform.plugins.module_utils._container_module import (
+    RUN_FAILURES,
     RUN_OPTIONS,
     delivered,
+    end_on_signals,
     guard,
+    one_shot_of,
     puller_of,
+    redacted,
 )
-from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine, EngineError
-from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import SourceError, ask_vault
-from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import ImageError, images_held
-from ansible_collections.signalbox.platform.plugins.module_utils._image_reference import InvalidReference, parse_pinned
+from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine
+from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import ask_vault
+from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import images_held
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_run_database import OPTIONS, OwnerDatabase
-from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import (
-    OneShot,
-    execute,
-    files_for,
-    remove_leftovers,
-)
+from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import execute, files_for, remove_leftovers
 from ansible_collections.signalbox.platform.plugins.module_utils._service_login import Server, postgresql_options
-from ansible_collections.signalbox.platform.plugins.module_utils._slot_environment import UnfilledPlaceholder
 
 try:
     import psycopg2
@@ -223,43 +212,6 @@ ARGUMENTS = {
     "checks": {"type": "list", "elements": "str", "default": []},
     "lock_attempts": {"type": "int", "default": 5},
 }
-
-
-class Interrupted(Exception):
-    """The module was told to end."""
-
-
-FAILURES = (
-    EngineError,
-    ImageError,
-    Interrupted,
-    InvalidEnvironment,
-    InvalidReference,
-    SourceError,
-    UnfilledPlaceholder,
-    rules.Refused,
-)
-
-
-def _interrupt(number, _frame):
-    raise Interrupted(f"interrupted by signal {number}; the container was removed")
-
-
-def one_shot_of(given, resources):
-    parse_pinned(given["image"])
-    return OneShot(
-        app=given["app"],
-        name="migrate",
-        token=randomness.token_hex(4),
-        image=given["image"],
-        arguments=given["command"],
-        entrypoint=[],
-        resources=resources,
-        mounts=[Mount(**mount) for mount in given["mounts"]],
-        temporary=given["temporary"],
-        read_only=given["read_only"],
-        user=given["user"],
-    )
 
 
 def database_of(given, password):
@@ -291,19 +243,18 @@ def run(module):
     if not password:
         raise rules.Refused(f"{given['login']['secret']} has no value, so nobody can log in as the owner")
     module.no_log_values = set(module.no_log_values) | {password}
-    limits, _root = engine.info()
-    resources, warnings = limits.allow(Resources(**given["resources"]))
+    engine_limits, _root = engine.info()
+    resources, warnings = engine_limits.allow(Resources(**given["resources"]))
     for warning in warnings:
         module.warn(warning)
-    one_shot = one_shot_of(given, resources)
+    one_shot = one_shot_of(given, resources, "migrate", [])
     with images_held():
         image, _pulled = puller_of(module, engine).ensure(one_shot.image)
         remove_leftovers(engine, one_shot)
         with files_for(one_shot, environment), database_of(given, password) as database:
             limits = rules.Limits(given["timeout_seconds"], given["lock_attempts"])
             attempt = lambda seconds: execute(engine, one_shot, image, seconds)  # noqa: E731  it is one expression
-            outcome = rules.Run(database, attempt, limits, given["checks"], warn=module.warn).run()
-            return outcome, database.observe().revisions
+            return rules.Run(database, attempt, limits, given["checks"], warn=module.warn).run()
 
 
 def main():
@@ -318,29 +269,20 @@ def main():
         module.exit_json(changed=True, msg="not run in check mode", invocation=invocation)
     if psycopg2 is None:
         module.fail_json(msg=missing_required_lib("psycopg2"), invocation=invocation)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    end_on_signals()
     try:
-        outcome, revisions = run(module)
-    except FAILURES as error:
+        outcome = run(module)
+    except (*RUN_FAILURES, rules.Refused) as error:
         module.fail_json(msg=f"{app}: migrate: {error}", invocation=invocation)
     except psycopg2.Error as error:
         told = " ".join(str(error).split())
         module.fail_json(msg=f"{app}: migrate: the owner's session at the database: {told}", invocation=invocation)
-    known = module.no_log_values
-    ended = dataclasses.replace(
-        outcome.ended, stdout=redact(outcome.ended.stdout, known), stderr=redact(outcome.ended.stderr, known)
-    )
-    outcome.ended = ended
+    outcome.ended = redacted(outcome.ended, module.no_log_values)
     result = {
         "attempts": outcome.attempts,
         "waited_for": outcome.waited_for,
-        "revisions": list(revisions),
-        "rc": ended.code,
-        "stdout": ended.stdout,
-        "stderr": ended.stderr,
-        "timed_out": ended.timed_out,
-        "seconds": round(ended.seconds, 3),
+        "revisions": list(outcome.revisions),
+        **told(outcome.ended),
         "invocation": invocation,
     }
     if outcome.problem:

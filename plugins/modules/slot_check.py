@@ -129,7 +129,7 @@ import ssl
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.signalbox.platform.plugins.module_utils._container_environment import SECRET_LENGTH
-from ansible_collections.signalbox.platform.plugins.module_utils._container_module import REGISTRY_OPTIONS, puller_of
+from ansible_collections.signalbox.platform.plugins.module_utils._container_module import PULL_OPTIONS, puller_of
 from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine, EngineError
 from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import ask_vault
 from ansible_collections.signalbox.platform.plugins.module_utils._image_pull import ImageError
@@ -172,12 +172,8 @@ ARGUMENTS = {
     "cache_address": {"type": "str", "default": ""},
     "ca_path": {"type": "path", "default": "/etc/signalbox/tls/ca.crt"},
     "login_seconds": {"type": "int", "default": 10},
-    "registry": {"type": "dict", "options": REGISTRY_OPTIONS},
-    "pull_attempts": {"type": "int", "default": 4},
     "pull_seconds": {"type": "int", "default": 600},
-    "minimum_free_bytes": {"type": "int", "default": 1073741824},
-    "image_download_bytes": {"type": "int", "default": 0},
-    "engine_socket": {"type": "path", "default": "/run/docker.sock"},
+    **PULL_OPTIONS,
 }
 
 

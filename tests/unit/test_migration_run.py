@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +23,16 @@ from ansible_collections.signalbox.platform.plugins.module_utils._container_modu
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_run_database import OPTIONS, OwnerDatabase
 from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import Ended
 
-psycopg2 = pytest.importorskip("psycopg2")
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None
 
 BINARIES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1:]
 NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
-needs_server = pytest.mark.skipif(not BINARIES, reason="needs the programs of a PostgreSQL server")
+needs_server = pytest.mark.skipif(
+    not BINARIES or psycopg2 is None, reason="needs the programs of a PostgreSQL server, and psycopg2"
+)
 TIMEOUTS = {"lock_timeout": 0.6, "statement_timeout": 20.0}
 SAID = "sqlalchemy.exc.OperationalError: (psycopg2.errors.LockNotAvailable) canceling statement due to lock timeout"
 
@@ -61,6 +67,57 @@ def test_given_passwords_are_hidden_and_struck_out() -> None:
     module = SimpleNamespace(params={"app": "shop", "secrets": {"database_owner": "p" * 40}}, no_log_values=set())
     assert "p" * 40 not in str(guard(module))
     assert module.no_log_values == {"p" * 40}
+
+
+class Unlocked:
+    """A database on which nothing that runs leaves a trace."""
+
+    settled = 0
+
+    def claim(self) -> None:
+        pass
+
+    def observe(self) -> rules.State:
+        return rules.State(("a",), "tables")
+
+    def settle(self) -> list[str]:
+        self.settled += 1
+        return []
+
+    def failing(self, checks: Sequence[str], seconds: float) -> list[str]:
+        return []
+
+    def watch(self) -> nullcontext:
+        return nullcontext(SimpleNamespace(blockers=[]))
+
+
+def test_it_gives_up_when_another_attempt_would_be_over_the_budget() -> None:
+    now = [0.0]
+
+    def locked(seconds: float) -> Ended:
+        assert seconds <= 60
+        now[0] += 20
+        return ended(1, SAID)
+
+    def rest(seconds: float) -> None:
+        now[0] += seconds
+
+    run = rules.Run(Unlocked(), locked, rules.Limits(60, 20), clock=lambda: now[0], sleep=rest)
+    outcome = run.run()
+    assert outcome.attempts == 3
+    assert "could not have its lock in 3 attempts" in outcome.problem
+    assert outcome.revisions == ("a",)
+    assert now[0] <= 60 + 20
+
+
+def test_an_interrupted_run_leaves_nothing_running_on_the_server() -> None:
+    def interrupted(_seconds: float) -> Ended:
+        raise KeyboardInterrupt
+
+    database = Unlocked()
+    with pytest.raises(KeyboardInterrupt):
+        rules.Run(database, interrupted, rules.Limits(60, 3)).run()
+    assert database.settled == 1
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +375,38 @@ def test_a_second_run_is_refused_and_the_first_is_named(shop: Shop, monkeypatch:
         with pytest.raises(rules.Refused, match=r"another run migrates this database: pid \d+ from"):
             shop.migrate()
     assert shop.migrate().problem == ""
+
+
+@needs_server
+def test_a_refused_run_changes_no_timeout_of_the_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[OwnerDatabase.__module__], "SETTLE_SECONDS", 0.2)
+    with shop.database() as first:
+        first.claim()
+        other = OwnerDatabase(lambda: shop.connect("shop_owner", options=OPTIONS), {"lock_timeout": 9.0})
+        with other, pytest.raises(rules.Refused, match="another run"):
+            other.claim()
+    cursor = shop.connect("shop_owner").cursor()
+    cursor.execute("SELECT current_setting('lock_timeout')")
+    assert cursor.fetchone() == ("600ms",)
+
+
+@needs_server
+def test_tables_of_other_sessions_alone_are_no_change(shop: Shop) -> None:
+    with shop.database() as database:
+        before = database.observe()
+        other = shop.connect("shop_blue")
+        other.cursor().execute("CREATE TEMP TABLE mine (id int PRIMARY KEY DEFAULT 1, b text CHECK (b <> ''))")
+        assert database.observe() == before
+        shop.run("CREATE TABLE theirs (id int PRIMARY KEY)")
+        assert database.observe() != before
+        other.close()
+
+
+@needs_server
+def test_checks_have_what_is_left_of_the_time(shop: Shop) -> None:
+    with shop.database() as database:
+        found = database.failing(["SELECT pg_sleep(20)", "SELECT 1 WHERE false"], 0.5)
+    assert found[0] == "SELECT pg_sleep(20) cannot be run (SQLSTATE 57014)"
 
 
 @needs_server

@@ -90,6 +90,26 @@ CASES = [
         that=["not __release_must_migrate"],
     ),
     case(
+        "nothing but a contract, and checks",
+        {**ALEMBIC, "checks": ["SELECT 1 WHERE false"]},
+        pending=TWO,
+        context={"context": {"live": ["a"]}},
+        plan={"verdict": "run-now", "report": {**CONTRACT, "target": "", "revisions": []}},
+        that=[
+            "__release_must_migrate",
+            "not __release_has_pending",
+            "__release_upgrade == ['alembic', 'upgrade', 'a']",
+        ],
+    ),
+    case(
+        "nothing but a contract, and nothing else to do",
+        ALEMBIC,
+        pending=TWO,
+        context={"context": {"live": ["a"]}},
+        plan={"verdict": "run-now", "report": {**CONTRACT, "target": "", "revisions": []}},
+        that=["not __release_must_migrate", "not __release_has_pending"],
+    ),
+    case(
         "no plan, and both revisions the same",
         COMMANDS,
         positions={"results": [{"stdout": "a\n"}, {"stdout": "a"}]},

@@ -132,7 +132,10 @@ def test_only_the_edge_reaches_a_slot_and_only_over_tls(host, address, slots):
 
 
 def test_a_slot_that_is_away_is_refused_before_the_handshake(host, address, slots):
-    """No connection (7), or none that has TLS (35): had a request been sent, the edge might not send it to another host."""
+    """No connection (7), or none that has TLS (35).
+
+    Had a request been sent, the edge might not send it to another host.
+    """
     host.check_output("docker stop --time 0 kept-blue")
     host.check_output("sleep 1")
     assert ask(host, address, "edge").rc in (7, 35)

@@ -17,7 +17,7 @@ from problems import BROKEN, BUSY, UNREACHABLE, Problem
 # `info` and `check` wait for minutes where a repository does not answer.
 ASK_SECONDS = 90
 CHECK_SECONDS = 180
-# A push that began before there was a stanza fails after a minute, and the server may let one more pass before the next.
+# A push that began before there was a stanza fails after a minute, and another one may pass before the next.
 ARCHIVE_SECONDS = 150
 INCLUDED = "/etc/pgbackrest/conf.d"
 _LOCKED = 50

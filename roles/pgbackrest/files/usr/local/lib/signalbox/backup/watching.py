@@ -39,10 +39,9 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_index
 WHERE c.relkind IN ('r', 'm', 'i') AND {_OWN}
 """  # noqa: S608  no input in it
 _TABLES = f"""
-SELECT n.nspname || '.' || c.relname, format('SELECT count(*) FROM %%I.%%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND pg_table_size(c.oid) < 1073741824
-  AND {_OWN}
+SELECT n.nspname || '.' || c.relname, format('SELECT count(*) FROM %%I.%%I', n.nspname, c.relname),
+       pg_table_size(c.oid) < 1073741824
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND {_OWN}
 """  # noqa: S608  no input in it
 _VERSIONS = """
 SELECT quote_ident(n.nspname) || '.alembic_version' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -57,7 +56,7 @@ def waits_for(wanted: str, held: str) -> bool:
 
 @dataclass(frozen=True)
 class Changed:
-    """Tables whose file is another one, indexes that were not there, and those of them that are not valid."""
+    """Tables whose file is another one, indexes that were not there, and those that this left invalid."""
 
     rewritten: list[str] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
@@ -76,6 +75,7 @@ class Observer:
         # Of each lock the longest time that it was held at a stretch, and when that began.
         self.held: dict[tuple[str, str], tuple[float, float]] = {}
         self._files = self._look_at_files()
+        self._counted: set[str] | None = None
 
     def locks(self, pid: int) -> list[tuple[str, str]]:
         return [(str(table), str(mode)) for table, mode in self._rows(_LOCKS, (pid,))]
@@ -91,8 +91,11 @@ class Observer:
         return [str(row[0]) for row in self._rows(f"SELECT version_num FROM {places[0][0]}")]  # noqa: S608  quoted
 
     def rows(self) -> dict[str, int]:
-        """How many rows each table of up to 1 GiB has."""
-        return {str(name): int(self._rows(query)[0][0]) for name, query in self._rows(_TABLES, ())}
+        """How many rows each table has that had up to 1 GiB at the first look: a migration makes it grow."""
+        tables = self._rows(_TABLES, ())
+        if self._counted is None:
+            self._counted = {name for name, _query, is_small in tables if is_small}
+        return {str(name): int(self._rows(query)[0][0]) for name, query, _ in tables if name in self._counted}
 
     def changed(self) -> Changed:
         before, now = self._files, self._look_at_files()
@@ -102,7 +105,9 @@ class Observer:
             if kind != "i" and before.get(oid, ("", "", file))[2] != file
         ]
         built = [one[0] for oid, one in now.items() if one[1] == "i" and oid not in before]
-        invalid = [one[0] for one in now.values() if one[1] == "i" and not one[3]]
+        invalid = [
+            one[0] for oid, one in now.items() if one[1] == "i" and not one[3] and before.get(oid, ("", "", 0, True))[3]
+        ]
         return Changed(sorted(rewritten), sorted(built), sorted(invalid))
 
     @contextlib.contextmanager
