@@ -140,6 +140,9 @@ def test_releases_are_told_by_their_last_whole_line(tmp_path: Path) -> None:
         '{"result": "committed", "time": "2026-11-27T10:00:00.000Z"}\n'
         '{"result": "failed", "time": "2026-11-27T11:00:00.000Z"}\n{"result": "comm'
     )
+    closed = tmp_path / "releases/closed"
+    closed.mkdir()
+    (closed / "ledger.jsonl").write_text('{"result": "restored", "time": "2026-11-27T10:00:00.000Z"}\n')
     (other / "journal.jsonl").write_text('{"time": "2026-11-27T12:00:00.000Z"}\n{"time": "2026-11-27T12:01:00.000Z"}\n')
     (other / "ledger.jsonl").write_text("")
     found = samples(tmp_path)
@@ -147,6 +150,7 @@ def test_releases_are_told_by_their_last_whole_line(tmp_path: Path) -> None:
     assert found['signalbox_release_timestamp_seconds{app="shop"}'] == 1795777200
     assert found['signalbox_release_unfinished_since_timestamp_seconds{app="other"}'] == 1795780800
     assert 'signalbox_release_success{app="other"}' not in found
+    assert found['signalbox_release_success{app="closed"}'] == 1, "a restore that went well is no failed release"
 
 
 # ---- metrics of other programs that rules go by --------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +16,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._vault_seal_key
     handouts,
     previous_key,
 )
+from ansible_collections.signalbox.platform.plugins.modules.vault_seal_key import present
 
 FILE = """# a comment of current_key_id = "0"
 seal "static" {
@@ -66,3 +70,21 @@ def test_each_operator_is_handed_the_key_by_name() -> None:
     document = json.loads(texts["bob.seal-key-2"])
     assert (document["seal_key"], document["seal_key_id"]) == ("bbb", "2")
     assert "bob.seal-key-2.json" in document["open_the_seal_key"]
+
+
+def test_the_former_key_under_another_name_is_refused(tmp_path: Path) -> None:
+    former, key = tmp_path / "seal-key-1", b"k" * 32
+    former.touch()
+    sealed: list[bytes] = []
+    host = SimpleNamespace(unseal=lambda _path: key, seal=lambda _path, value: sealed.append(value))
+    given = {"path": str(tmp_path / "seal-key-2"), "previous": str(former), "storage": str(tmp_path)}
+
+    def run(other: bytes) -> bool:
+        text = base64.b64encode(other).decode()
+        return present(SimpleNamespace(params={**given, "key": text}, check_mode=False), host)
+
+    with pytest.raises(BootstrapError, match="would still be that key"):
+        run(key)
+    assert sealed == []
+    assert run(b"o" * 32)
+    assert sealed == [b"o" * 32]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -101,6 +102,11 @@ def first(nodes):
 def leader(nodes):
     assert wait_for(lambda: any(node.leads() for node in nodes), 30)
     return next(node for node in nodes if node.leads())
+
+
+def changes(text: str) -> set[str]:
+    """How many changes the hosts of a run had, as its recap tells."""
+    return set(re.findall(r"\bchanged=(\d+)", text))
 
 
 def opened(operator, field, folder="handout"):
