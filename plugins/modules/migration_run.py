@@ -177,6 +177,7 @@ from ansible_collections.signalbox.platform.plugins.module_utils._container_modu
     one_shot_of,
     puller_of,
     redacted,
+    told,
 )
 from ansible_collections.signalbox.platform.plugins.module_utils._docker_engine import Engine
 from ansible_collections.signalbox.platform.plugins.module_utils._host_vault import ask_vault
@@ -275,8 +276,8 @@ def main():
     except (*RUN_FAILURES, rules.Refused) as error:
         module.fail_json(msg=f"{app}: migrate: {error}", invocation=invocation)
     except psycopg2.Error as error:
-        told = " ".join(str(error).split())
-        module.fail_json(msg=f"{app}: migrate: the owner's session at the database: {told}", invocation=invocation)
+        reason = " ".join(str(error).split())
+        module.fail_json(msg=f"{app}: migrate: the owner's session at the database: {reason}", invocation=invocation)
     outcome.ended = redacted(outcome.ended, module.no_log_values)
     result = {
         "attempts": outcome.attempts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import signal
@@ -17,11 +18,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _migration_run as rules
 from ansible_collections.signalbox.platform.plugins.module_utils._container_module import guard
 from ansible_collections.signalbox.platform.plugins.module_utils._migration_run_database import OPTIONS, OwnerDatabase
 from ansible_collections.signalbox.platform.plugins.module_utils._one_shot import Ended
+from ansible_collections.signalbox.platform.plugins.modules import migration_run
 
 try:
     import psycopg2
@@ -118,6 +121,25 @@ def test_an_interrupted_run_leaves_nothing_running_on_the_server() -> None:
     with pytest.raises(KeyboardInterrupt):
         rules.Run(database, interrupted, rules.Limits(60, 3)).run()
     assert database.settled == 1
+
+
+@pytest.mark.parametrize("problem", ["", "exited with 1"])
+def test_the_module_tells_how_the_last_attempt_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: str
+) -> None:
+    outcome = rules.Outcome(ended(1 if problem else 0, "why"), 2, problem, changed=True, revisions=("a",))
+    monkeypatch.setattr(migration_run, "run", lambda _module: outcome)
+    monkeypatch.setattr(migration_run, "psycopg2", SimpleNamespace(Error=OSError))
+    monkeypatch.setattr(migration_run, "end_on_signals", lambda: None)
+    login = {"user": "shop_owner", "database": "shop", "secret": "database_owner"}
+    image = "registry.example/shop@sha256:" + "0" * 64
+    given = {"app": "shop", "image": image, "command": ["alembic"], "login": login, "database_address": "192.0.2.1"}
+    with patch_module_args(given), pytest.raises(SystemExit) as ends:
+        migration_run.main()
+    answer = json.loads(capsys.readouterr().out)
+    assert bool(ends.value.code) == bool(problem) == answer.get("failed", False)
+    assert (answer["rc"], answer["stderr"], answer["attempts"]) == (outcome.ended.code, "why", 2)
+    assert answer["revisions"] == ["a"]
 
 
 @pytest.fixture(scope="module")
