@@ -45,10 +45,8 @@ def _kind_of(path: str) -> str:
 
 def _secret_id_since(vault: Vault, role: str) -> str:
     """When the newest secret id was made; of several, the others are about to go."""
-    base = f"auth/{paths.APPROLE_MOUNT}/role/{role}"
-    accessors = vault.list(f"{base}/secret-id/")
-    known = [vault.post(f"{base}/secret-id-accessor/lookup", {"secret_id_accessor": one}) for one in accessors]
-    return max((str(one.get("creation_time") or "") for one in known), default="")
+    known = vault.secret_ids(f"auth/{paths.APPROLE_MOUNT}/role/{role}")
+    return max((str(one.get("creation_time") or "") for one in known.values()), default="")
 
 
 def _authority(vault: Vault) -> Credential:

@@ -67,11 +67,9 @@ def issue(server: Server, node: str, wanted: Sequence[str]) -> tuple[bool, dict[
 
 
 def _forget(server: Server, identity: str, node: str) -> None:
-    for accessor in server.list(f"{_ROLE}/{identity}/secret-id/"):
-        body = {"secret_id_accessor": accessor}
-        known = server.post(f"{_ROLE}/{identity}/secret-id-accessor/lookup", body)
+    for accessor, known in server.secret_ids(f"{_ROLE}/{identity}").items():
         if (known.get("metadata") or {}).get("node") == node:
-            server.post(f"{_ROLE}/{identity}/secret-id-accessor/destroy", body)
+            server.post(f"{_ROLE}/{identity}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
 
 
 def take(settings: Settings, host: Host, issued: dict[str, dict[str, str]]) -> None:

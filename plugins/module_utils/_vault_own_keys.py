@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.signalbox.platform.plugins.module_utils import _vault_paths as paths
 from ansible_collections.signalbox.platform.plugins.module_utils._vault_server import Vault
@@ -24,20 +23,13 @@ def renew_provisioner(vault: Vault, prove: Callable[[str, str], None], keep: Cal
 
     A run that is killed leaves one that works and at most one too many, which the next run destroys.
     """
-    earlier = vault.list(f"{_ROLE}/secret-id/")
-    made = vault.post(f"{_ROLE}/secret-id", {"cidr_list": _networks(vault, earlier)})
+    earlier = vault.secret_ids(_ROLE)
+    # It may be used from where the earlier ones may.
+    networks = sorted({network for known in earlier.values() for network in known.get("cidr_list") or ()})
+    made = vault.post(f"{_ROLE}/secret-id", {"cidr_list": networks})
     role_id = str((vault.get(f"{_ROLE}/role-id") or {})["role_id"])
     prove(role_id, str(made["secret_id"]))
     keep({"role_id": role_id, "secret_id": str(made["secret_id"])})
     for accessor in earlier:
         vault.post(f"{_ROLE}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
     return len(earlier)
-
-
-def _networks(vault: Vault, accessors: Sequence[str]) -> list[str]:
-    """Where the credential may be used from: as before."""
-    found: dict[str, Any] = {}
-    for accessor in accessors:
-        known = vault.post(f"{_ROLE}/secret-id-accessor/lookup", {"secret_id_accessor": accessor})
-        found.update(dict.fromkeys(known.get("cidr_list") or []))
-    return sorted(found)

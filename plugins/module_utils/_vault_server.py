@@ -111,6 +111,17 @@ class Vault:
                 return []
             raise
 
+    def secret_ids(self, role: str) -> dict[str, dict[str, Any]]:
+        """What is known of each secret id of the AppRole at a path, by accessor; of one that ends meanwhile nothing."""
+        found = {}
+        for accessor in self.list(f"{role}/secret-id/"):
+            try:
+                found[accessor] = self.post(f"{role}/secret-id-accessor/lookup", {"secret_id_accessor": accessor})
+            except Refusal as error:
+                if error.status != 404:
+                    raise
+        return found
+
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return dict(self._request("POST", path, body).get("data") or {})
 

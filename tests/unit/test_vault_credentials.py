@@ -52,6 +52,22 @@ def test_of_several_secret_ids_the_newest_counts(vault):
     assert found(vault)["identity app1"].since > before
 
 
+def test_a_secret_id_that_ends_while_all_are_read_is_left_out(vault, monkeypatch):
+    enrol.issue(vault, "app1", False)
+    enrol.issue(vault, "app1", False)
+    listed = vault.list
+
+    def list_and_end_one(path):
+        accessors = listed(path)
+        vault.post(f"{path.rstrip('/')}-accessor/destroy", {"secret_id_accessor": accessors[0]})
+        return accessors
+
+    monkeypatch.setattr(vault, "list", list_and_end_one)
+    role = "auth/approle/role/host-app1"
+    before = listed(f"{role}/secret-id/")
+    assert set(vault.secret_ids(role)) == set(before[1:])
+
+
 def test_certificates_as_hosts_tell_of_them():
     times = {"not_before": "2026-09-01T00:00:00+00:00", "not_after": "2026-11-30T00:00:00+00:00"}
     told = [
