@@ -81,6 +81,7 @@ def state_is_sent(driver: Driver) -> None:
         on(host, "systemctl", "start", "signalbox-state.service")
 
 
+@pytest.mark.proof
 def test_a_lost_edge_serves_what_was_live_and_knows_its_releases(driver: Driver) -> None:
     """The edge that keeps the releases: ledger and traffic state come back from the backup host."""
     earlier, before = "1.0.0", "1.1.0"
