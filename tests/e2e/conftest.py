@@ -28,6 +28,10 @@ BROKEN = {
 }
 
 
+# Ansible's own output names every task as it starts, by which tests find the moment to strike.
+NAMES_TASKS = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "proof: takes long; run by `make prove`")
 
@@ -35,8 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def driver() -> Iterator[Driver]:
     """A converged platform with a release serving, on a lab made anew unless SIGNALBOX_KEEP_LAB=1."""
-    # Ansible's own output names every task as it starts, by which tests find the moment to strike.
-    platform = Driver(settings={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"})
+    platform = Driver(settings=NAMES_TASKS)
     keep = os.environ.get("SIGNALBOX_KEEP_LAB") == "1"
     if not keep:
         platform.lab("down")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import CHECKOUT, GOOD, live_version
+from conftest import CHECKOUT, GOOD, NAMES_TASKS, live_version
 from driver import DOMAIN, Driver
 from proof_report import kept, record
 from test_life import PROTOCOLS, eventually, no_failure, on, other_than
@@ -48,7 +48,7 @@ def cut_over_under_load(driver: Driver, requests: int) -> dict[str, object]:
 
 
 def platform_on(name: str) -> Driver:
-    built = Driver([CHECKOUT / f"tests/e2e/topologies/{name}"])
+    built = Driver([CHECKOUT / f"tests/e2e/topologies/{name}"], settings=NAMES_TASKS)
     built.lab("up")
     built.must("secrets")
     built.must("site")
