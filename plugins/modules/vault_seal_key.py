@@ -136,7 +136,7 @@ def present(module, host):
             "Give the key from the operators' escrow as vault_seal_key."
         )
     key = given(wanted) if wanted else os.urandom(LENGTH)
-    if replaces and host.unseal(module.params["previous"]) == key:
+    if wanted and replaces and host.unseal(module.params["previous"]) == key:
         raise BootstrapError(
             f"vault_seal_key is the key that {module.params['previous']} holds: under another vault_seal_key_id it "
             "would still be that key. Take vault_seal_key out of the inventory, so that a new one is made."
